@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package talkcloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"html"
+	"net/url"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+)
+
+// maxForeignText bounds what of a foreign text stands in an error, in bytes.
+const maxForeignText = 300
+
+// scrubber takes secrets out of texts that we did not write: errors of net/http, which show URLs,
+// and messages of the platform, which may repeat what it was sent. A nil scrubber only bounds them.
+type scrubber struct{ replacer *strings.Replacer }
+
+// newScrubber knows the secrets in the forms in which they can come back.
+func newScrubber(secrets ...string) *scrubber {
+	var pairs []string
+	seen := make(map[string]bool)
+	for _, secret := range secrets {
+		if secret == "" {
+			continue
+		}
+		inJSON, _ := json.Marshal(secret) // a string always can be written
+		for _, form := range []string{
+			secret, url.PathEscape(secret), url.QueryEscape(secret), (&url.URL{Path: secret}).EscapedPath(),
+			strings.Trim(string(inJSON), `"`), html.EscapeString(secret), strings.ToLower(secret), strings.ToUpper(secret),
+		} {
+			if !seen[form] {
+				seen[form] = true
+				pairs = append(pairs, form, redacted)
+			}
+		}
+	}
+	if len(pairs) == 0 {
+		return nil
+	}
+	return &scrubber{strings.NewReplacer(pairs...)}
+}
+
+// text returns a foreign text without secrets, on one line, and bounded.
+func (s *scrubber) text(text string) string {
+	if s != nil {
+		text = s.replacer.Replace(text) // before it is cut: half a secret would not be found
+	}
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
+	if len(text) > maxForeignText {
+		cut := maxForeignText
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + "…"
+	}
+	return strings.ToValidUTF8(text, "?")
+}
+
+// cause returns an error that can be shown and unwrapped: the text without URLs and secrets, and of
+// the chain only what callers branch on.
+func (s *scrubber) cause(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, plain := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, plain) {
+			return plain
+		}
+	}
+	var withURL *url.Error
+	for errors.As(err, &withURL) {
+		err = withURL.Err
+	}
+	c := &causeError{text: s.text(err.Error())}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		c.errno = errno
+	}
+	return c
+}
+
+// causeError is a foreign error reduced to what may be shown.
+type causeError struct {
+	text  string
+	errno error
+}
+
+func (e *causeError) Error() string { return e.text }
+func (e *causeError) Unwrap() error { return e.errno }
