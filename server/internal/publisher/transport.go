@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package publisher
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/classrec/classrec/server/internal/clips"
+)
+
+// newAPI registers what the clips need and no more: the offer names exactly the codecs that will be sent.
+func (p *Publisher) newAPI() (*webrtc.API, error) {
+	media := &webrtc.MediaEngine{}
+	if p.cfg.Audio != nil {
+		if err := media.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: clips.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
+			},
+			PayloadType: 111,
+		}, webrtc.RTPCodecTypeAudio); err != nil {
+			return nil, fmt.Errorf("register audio codec: %w", err)
+		}
+	}
+	if p.cfg.Video != nil {
+		if err := registerVideo(media, p.cfg.Video.MimeType); err != nil {
+			return nil, fmt.Errorf("register video codec: %w", err)
+		}
+	}
+	chain := &interceptor.Registry{}
+	if p.cfg.Loss != nil {
+		chain.Add(lossFactory{p.cfg.Loss}) // first is nearest to the network: what is lost was sent, for all others
+	}
+	if err := webrtc.ConfigureNack(media, chain); err != nil {
+		return nil, fmt.Errorf("configure NACK: %w", err)
+	}
+	if err := webrtc.ConfigureRTCPReports(chain); err != nil {
+		return nil, fmt.Errorf("configure reports: %w", err)
+	}
+	if err := webrtc.ConfigureTWCCHeaderExtensionSender(media, chain); err != nil {
+		return nil, fmt.Errorf("configure TWCC: %w", err)
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(chain), webrtc.WithSettingEngine(settings())), nil
+}
+
+func registerVideo(media *webrtc.MediaEngine, mime string) error {
+	fmtp := ""
+	if mime == clips.MimeTypeH264 {
+		fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+	}
+	if err := media.RegisterCodec(webrtc.RTPCodecParameters{
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: mime, ClockRate: 90000, SDPFmtpLine: fmtp,
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
+		},
+		PayloadType: 96,
+	}, webrtc.RTPCodecTypeVideo); err != nil {
+		return err
+	}
+	return media.RegisterCodec(webrtc.RTPCodecParameters{
+		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: "apt=96"},
+		PayloadType:        97,
+	}, webrtc.RTPCodecTypeVideo)
+}
+
+// settings of the transport: any local address will do, loopback too, and no multicast is asked for names.
+func settings() webrtc.SettingEngine {
+	var e webrtc.SettingEngine
+	e.SetIncludeLoopbackCandidate(true)
+	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	return e
+}
+
+// lossFactory makes the interceptor that loses packets as Config.Loss says.
+type lossFactory struct{ loss func(Packet) bool }
+
+// NewInterceptor implements [interceptor.Factory].
+func (f lossFactory) NewInterceptor(string) (interceptor.Interceptor, error) {
+	return &lossInterceptor{loss: f.loss}, nil
+}
+
+type lossInterceptor struct {
+	interceptor.NoOp
+	loss func(Packet) bool
+}
+
+// BindLocalStream implements [interceptor.Interceptor].
+func (l *lossInterceptor) BindLocalStream(info *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	kind := Video
+	if info.MimeType == clips.MimeTypeOpus {
+		kind = Audio
+	}
+	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
+		p := Packet{Kind: kind, SequenceNumber: h.SequenceNumber, Timestamp: h.Timestamp}
+		if h.SSRC != info.SSRC && len(payload) >= 2 { // retransmission format, RFC 4588 section 4
+			p.Resent, p.SequenceNumber = true, binary.BigEndian.Uint16(payload)
+		}
+		if l.loss(p) {
+			return h.MarshalSize() + len(payload), nil
+		}
+		return w.Write(h, payload, a)
+	})
+}
