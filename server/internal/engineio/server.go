@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engineio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// ServerConfig are the tunables of a [Server]. Its zero value is ready for use.
+type ServerConfig struct {
+	PingInterval     time.Duration            // 25 s; whole milliseconds
+	PingTimeout      time.Duration            // 5 s; whole milliseconds
+	MaxMessageBytes  int64                    // 1 MiB; a larger message closes its connection
+	SendQueueBytes   int                      // 1 MiB; what may wait to be sent on one connection
+	WriteTimeout     time.Duration            // 5 s; for one write
+	HandshakeTimeout time.Duration            // 10 s; for the answer to the upgrade request
+	CheckOrigin      func(*http.Request) bool // nil = any origin
+	Logger           *slog.Logger             // nil = none
+}
+
+func (cfg ServerConfig) withDefaults() ServerConfig {
+	defaultTo(&cfg.PingInterval, DefaultPingInterval)
+	defaultTo(&cfg.PingTimeout, DefaultPingTimeout)
+	defaultTo(&cfg.MaxMessageBytes, DefaultMaxMessageBytes)
+	defaultTo(&cfg.SendQueueBytes, DefaultSendQueueBytes)
+	defaultTo(&cfg.WriteTimeout, DefaultWriteTimeout)
+	defaultTo(&cfg.HandshakeTimeout, DefaultHandshakeTimeout)
+	if cfg.CheckOrigin == nil {
+		cfg.CheckOrigin = func(*http.Request) bool { return true }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Server is the server's end. It is an [http.Handler] for the path of the protocol, usually /socket.io/.
+type Server struct {
+	cfg      ServerConfig
+	env      *env
+	serve    func(*Conn, *http.Request)
+	upgrader websocket.Upgrader
+	wg       sync.WaitGroup // connections, and the heart
+
+	mu      sync.Mutex
+	conns   map[*Conn]struct{}
+	beating bool
+	closed  bool
+}
+
+// NewServer returns a server that calls serve for every connection, in that connection's own goroutine, once the open packet is
+// queued. serve has to call [Conn.Serve] and ends with the connection; the connection is released when it returns. The context of the
+// request does not end with the connection, and its body is not readable.
+func NewServer(cfg ServerConfig, serve func(*Conn, *http.Request)) *Server {
+	cfg = cfg.withDefaults()
+	s := &Server{
+		cfg:   cfg,
+		serve: serve,
+		conns: make(map[*Conn]struct{}),
+		env: &env{
+			epoch:           time.Now(),
+			pingInterval:    cfg.PingInterval,
+			pingTimeout:     cfg.PingTimeout,
+			maxMessageBytes: cfg.MaxMessageBytes,
+			sendQueueBytes:  cfg.SendQueueBytes,
+			writeTimeout:    cfg.WriteTimeout,
+			ping:            newFrame(opText, PacketPing, nil),
+		},
+	}
+	s.upgrader = websocket.Upgrader{
+		HandshakeTimeout: cfg.HandshakeTimeout,
+		ReadBufferSize:   readBufferBytes,
+		WriteBufferSize:  readBufferBytes,
+		WriteBufferPool:  &s.env.webSocketBuffers,
+		CheckOrigin:      cfg.CheckOrigin,
+	}
+	return s
+}
+
+// Refusals of a handshake, with the codes of the reference implementation.
+const (
+	refusedTransport = 0 // "Transport unknown"
+	refusedSession   = 1 // "Session ID unknown"
+	refusedVersion   = 5 // "Unsupported protocol version"
+)
+
+// ServeHTTP upgrades the request and returns; the connection goes on in its own goroutine, so that the buffers of the HTTP server
+// are freed. A request that is not for a new WebSocket session of revision 3 or 4 is answered with status 400.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	var rev Revision
+	switch query.Get("EIO") {
+	case "3":
+		rev = Revision3
+	case "4":
+		rev = Revision4
+	default:
+		s.refuse(w, refusedVersion, "Unsupported protocol version")
+		return
+	}
+	if query.Get("transport") != "websocket" {
+		s.refuse(w, refusedTransport, "Transport unknown")
+		return
+	}
+	if query.Get("sid") != "" {
+		s.refuse(w, refusedSession, "Session ID unknown")
+		return
+	}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.cfg.Logger.Debug("websocket upgrade failed", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	c := newConn(ws, s.env, rand.Text(), rev)
+	if !s.add(c) {
+		_ = ws.Close()
+		return
+	}
+	go s.run(c, r.WithContext(context.WithoutCancel(r.Context())))
+}
+
+func (s *Server) refuse(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	// The client sees the status; whether it also gets the text is its connection's matter.
+	_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "message": message})
+}
+
+func (s *Server) run(c *Conn, r *http.Request) {
+	defer s.remove(c)
+	h := Handshake{SID: c.id, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout}
+	if c.revision == Revision4 {
+		h.MaxPayload = s.cfg.MaxMessageBytes
+	}
+	data, err := AppendHandshake(nil, h)
+	if err == nil {
+		err = c.Send(newFrame(opText, PacketOpen, data))
+	}
+	if err != nil {
+		c.Cut(err) // serve finds a connection that has ended
+	}
+	s.serve(c, r)
+}
+
+func (s *Server) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	if !s.beating {
+		s.beating = true
+		s.wg.Go(s.beat)
+	}
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	c.Cut(ErrClosed)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+// Bounds of how often a server looks at its connections.
+const (
+	minTick = 2 * time.Millisecond
+	maxTick = time.Second
+)
+
+// beat looks after all connections as long as there are any.
+func (s *Server) beat() {
+	tick := min(s.cfg.PingInterval, s.cfg.PingTimeout, s.cfg.WriteTimeout, 2*closeWait) / 8
+	ticker := time.NewTicker(max(minTick, min(maxTick, tick)))
+	defer ticker.Stop()
+	for range ticker.C {
+		if !s.beatOnce() {
+			return
+		}
+	}
+}
+
+func (s *Server) beatOnce() bool {
+	now := s.env.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.beat(now)
+	}
+	s.beating = len(s.conns) > 0
+	return s.beating
+}
+
+// Len is the number of connections.
+func (s *Server) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Close refuses new connections, closes all with code 1001, and waits for them: at most the write timeout and about a second,
+// plus what the serve functions take. It always returns nil.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.Close(ErrClosed, websocket.CloseGoingAway, "")
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
