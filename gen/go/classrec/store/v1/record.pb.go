@@ -183,10 +183,12 @@ type JoinIdentity struct {
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// How it appears in the room.
 	Nickname string `protobuf:"bytes,2,opt,name=nickname,proto3" json:"nickname,omitempty"`
-	// The room's password; dropped from the record when the class is over.
-	RoomPassword  string `protobuf:"bytes,3,opt,name=room_password,json=roomPassword,proto3" json:"room_password,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The room's password, sealed with the service's own key: the log keeps old
+	// states, and whoever reads only the log must not learn it. Empty where the
+	// room has none.
+	SealedPassword []byte `protobuf:"bytes,3,opt,name=sealed_password,json=sealedPassword,proto3" json:"sealed_password,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *JoinIdentity) Reset() {
@@ -233,11 +235,11 @@ func (x *JoinIdentity) GetNickname() string {
 	return ""
 }
 
-func (x *JoinIdentity) GetRoomPassword() string {
+func (x *JoinIdentity) GetSealedPassword() []byte {
 	if x != nil {
-		return x.RoomPassword
+		return x.SealedPassword
 	}
-	return ""
+	return nil
 }
 
 var File_classrec_store_v1_record_proto protoreflect.FileDescriptor
@@ -260,11 +262,11 @@ const file_classrec_store_v1_record_proto_rawDesc = "" +
 	" \x03(\x03R\brecordTs\x12(\n" +
 	"\x10class_begin_data\x18\v \x01(\tR\x0eclassBeginData\x127\n" +
 	"\vstop_reason\x18\f \x01(\x0e2\x16.classrec.v1.EndReasonR\n" +
-	"stopReason\"m\n" +
+	"stopReason\"q\n" +
 	"\fJoinIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
-	"\bnickname\x18\x02 \x01(\tR\bnickname\x12(\n" +
-	"\rroom_password\x18\x03 \x01(\tB\x03\x80\x01\x01R\froomPasswordB\xc9\x01\n" +
+	"\bnickname\x18\x02 \x01(\tR\bnickname\x12,\n" +
+	"\x0fsealed_password\x18\x03 \x01(\fB\x03\x80\x01\x01R\x0esealedPasswordB\xc9\x01\n" +
 	"\x15com.classrec.store.v1B\vRecordProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
 
 var (
