@@ -249,7 +249,20 @@ type RecordListItem struct {
 	PlaybackMP4      Scalar `json:"videoplayback_mp4,omitzero"`
 	PlaybackM4A      Scalar `json:"videoplayback_m4a,omitzero"`
 	// Files is an extension of the embedded room server; TalkCloud does not send it.
-	Files []RecordFile `json:"files,omitempty"`
+	Files RecordFiles `json:"files,omitempty"`
+}
+
+// RecordFiles decodes from an array of files, and anything else as none.
+type RecordFiles []RecordFile
+
+// UnmarshalJSON never fails on valid JSON.
+func (f *RecordFiles) UnmarshalJSON(data []byte) error {
+	var files []RecordFile
+	if json.Unmarshal(data, &files) != nil {
+		files = nil
+	}
+	*f = files
+	return nil
 }
 
 // RecordFile is one file of a recording, as the embedded room server tells of it.

@@ -178,8 +178,8 @@ func clampCode(n int64) int {
 }
 
 // RefusedError tells that the platform answered an event with ["error", x]: what was asked for did
-// not happen. It wraps an [*Error]; its kind is that of the code, [KindFailedPrecondition] for one
-// that is unknown.
+// not happen. It wraps an [*Error]; its kind is that of the code, and [KindFailedPrecondition]
+// without a documented one. (A join refused with a code that is not documented is [KindInternal].)
 type RefusedError struct {
 	Event   string // pubMsg, delMsg, …
 	Refusal Refusal
@@ -199,7 +199,7 @@ func newRefused(op, event string, source Source, raw json.RawMessage, scrub *scr
 	}
 	r.Reason, r.Message = scrub.text(r.Reason), scrub.text(r.Message)
 	kind, meaning := classify(source, r.Code)
-	if meaning == "" {
+	if meaning == "" && (source != SourceJoin || r.Code == 0) {
 		kind = KindFailedPrecondition
 	}
 	message := "refused by the platform"

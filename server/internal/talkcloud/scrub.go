@@ -3,11 +3,13 @@
 package talkcloud
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"html"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -20,27 +22,28 @@ const maxForeignText = 300
 // and messages of the platform, which may repeat what it was sent. A nil scrubber only bounds them.
 type scrubber struct{ replacer *strings.Replacer }
 
-// newScrubber knows the secrets in the forms in which they can come back.
+// newScrubber knows the secrets in the forms in which they can come back. It is nil for none.
 func newScrubber(secrets ...string) *scrubber {
-	var pairs []string
-	seen := make(map[string]bool)
+	var forms []string
 	for _, secret := range secrets {
 		if secret == "" {
 			continue
 		}
-		inJSON, _ := json.Marshal(secret) // a string always can be written
 		for _, form := range []string{
 			secret, url.PathEscape(secret), url.QueryEscape(secret), (&url.URL{Path: secret}).EscapedPath(),
-			strings.Trim(string(inJSON), `"`), html.EscapeString(secret), strings.ToLower(secret), strings.ToUpper(secret),
+			strings.Trim(string(quote(secret)), `"`), strings.Trim(strconv.Quote(secret), `"`), html.EscapeString(secret),
 		} {
-			if !seen[form] {
-				seen[form] = true
-				pairs = append(pairs, form, redacted)
-			}
+			forms = append(forms, form, strings.ToLower(form), strings.ToUpper(form))
 		}
 	}
-	if len(pairs) == 0 {
+	if len(forms) == 0 {
 		return nil
+	}
+	// The longest first, so that a secret that begins with another one goes as a whole.
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	var pairs []string
+	for _, form := range slices.Compact(forms) {
+		pairs = append(pairs, form, redacted)
 	}
 	return &scrubber{strings.NewReplacer(pairs...)}
 }

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package talkcloud
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/classrec/classrec/server/internal/socketio"
+)
+
+// JoinOptions says who joins which room.
+type JoinOptions struct {
+	Room RoomID // required
+	// UserID is the participant's id; "" makes a unique one. The platform may override it: see
+	// [Conn.UserID].
+	UserID   UserID
+	Nickname string
+	Password Secret
+	// Properties are added to the participant's, over our own (role, nickname, publishstate,
+	// hasvideo, hasaudio, udpstate). It may be nil.
+	Properties map[string]json.RawMessage
+}
+
+// NewUserID makes a unique user id, in the form of the vendor's SDK: 8-4-4-4-12 hex digits.
+func NewUserID() UserID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	h := hex.EncodeToString(b[:])
+	return UserID(strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-"))
+}
+
+// Join enters a room as the vendor's SDK does: checkroom, getconfig, the socket, joinRoom. All
+// errors are [*Error], or [*RefusedError] which wraps one. The caller closes the Conn.
+func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
+	if opts.Room == "" {
+		return nil, &Error{Op: "join room", Source: SourceConfig, Kind: KindInvalidArgument, Message: "no room is given"}
+	}
+	if opts.UserID == "" {
+		opts.UserID = NewUserID()
+	}
+	join, err := c.checkRoom(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return c.connect(ctx, &membership{room: opts.Room, join: join})
+}
+
+// Rejoin enters the room of an earlier connection again, with the same identity: getconfig, a new
+// socket, joinRoom. Checkroom is not repeated. It does not close the earlier connection.
+func (c *Client) Rejoin(ctx context.Context, prev *Conn) (*Conn, error) {
+	return c.connect(ctx, prev.member)
+}
+
+// membership is what outlives a connection: who is in which room. It is not changed once made.
+type membership struct {
+	room RoomID
+	join JoinRoom
+}
+
+func (m *membership) op() string { return "join room " + string(m.room) }
+
+// checkRoom asks whether one may enter, and as whom.
+func (c *Client) checkRoom(ctx context.Context, opts JoinOptions) (JoinRoom, error) {
+	k := &call{
+		op: "join room " + string(opts.Room), source: SourceCheckRoom, url: c.base.JoinPath(PathCheckRoom),
+		form: url.Values{
+			"serial":     {string(opts.Room)},
+			"password":   {opts.Password.Reveal()},
+			"nickname":   {opts.Nickname},
+			"clientType": {"1"},
+		},
+	}
+	secrets := []string{c.cfg.EnterpriseKey.Reveal(), opts.Password.Reveal()}
+	for key, value := range c.cfg.CheckroomParams {
+		k.form.Set(key, value)
+		if len(value) >= 8 { // may be a token; a shorter one would only mutilate messages
+			secrets = append(secrets, value)
+		}
+	}
+	k.scrub = newScrubber(secrets...)
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return JoinRoom{}, err
+	}
+	var reply CheckRoomReply
+	if err := k.decode(body, &reply); err != nil {
+		return JoinRoom{}, err
+	}
+	if n, ok := reply.Result.Int(); !ok || n != ResultOK {
+		return JoinRoom{}, k.refused(reply.Result, reply.Message.String())
+	}
+	return newJoinRoom(opts, reply), nil
+}
+
+// newJoinRoom makes the payload of joinRoom from the answer to checkroom.
+func newJoinRoom(opts JoinOptions, reply CheckRoomReply) JoinRoom {
+	number := func(s Scalar) Scalar {
+		n, ok := s.Int()
+		if !ok {
+			return Scalar{}
+		}
+		return Number(n)
+	}
+	room := reply.Room
+	if room.Serial.String() == "" {
+		room.Serial = Text(string(opts.Room))
+	}
+	userID := opts.UserID
+	if id := reply.UserID(); id != "" {
+		userID = id
+	}
+	nickname := reply.Nickname.String()
+	if nickname == "" {
+		nickname = opts.Nickname
+	}
+	role, _ := number(reply.RoomRole).MarshalJSON() // cannot fail; null when there is none
+	properties := map[string]json.RawMessage{
+		"role":         role,
+		"publishstate": json.RawMessage("0"),
+		"hasvideo":     json.RawMessage("false"),
+		"hasaudio":     json.RawMessage("false"),
+		"udpstate":     json.RawMessage("1"),
+	}
+	if nickname != "" {
+		properties["nickname"] = quote(nickname)
+	}
+	maps.Copy(properties, opts.Properties)
+	return JoinRoom{
+		UserID: userID, RoomID: room.Serial,
+		MaxVideo: number(room.MaxVideo), VideoFPS: number(room.VideoFramerate),
+		VideoWidth: number(room.VideoWidth), VideoHeight: number(room.VideoHeight),
+		RoomType: number(room.RoomType), Version: Number(3), VCodec: number(room.VCodec),
+		Properties: properties,
+	}
+}
+
+// getConfig asks where the socket is.
+func (c *Client) getConfig(ctx context.Context, m *membership) ([]SocketAddress, error) {
+	k := &call{
+		op: m.op(), source: SourceGetConfig, url: c.base.JoinPath(PathGetConfig),
+		form: url.Values{"serial": {m.join.RoomID.String()}, "selfip": {UnknownSelfIP}},
+	}
+	if role := parseScalar(m.join.Properties["role"]); !role.IsZero() {
+		k.form.Set("userrole", role.String())
+	}
+	k.scrub = newScrubber(c.cfg.EnterpriseKey.Reveal())
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	var reply ConfigReply
+	if err := k.decode(body, &reply); err != nil {
+		return nil, err
+	}
+	if n, ok := reply.Result.Int(); ok && n != ResultOK && reply.CourseServer.IsZero() && len(reply.NewCourseAddr) == 0 {
+		return nil, k.refused(reply.Result, reply.Message.String())
+	}
+	addrs, err := reply.Addresses(c.base.Hostname())
+	if err != nil {
+		return nil, k.errorf(KindInternal, nil, "%s", err.Error())
+	}
+	return addrs, nil
+}
+
+// connect makes one connection of a member to its room.
+func (c *Client) connect(ctx context.Context, m *membership) (*Conn, error) {
+	addrs, err := c.getConfig(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	joinCtx, cancel := context.WithTimeout(ctx, c.cfg.JoinTimeout)
+	defer cancel()
+	var sock *socketio.Client
+	for _, addr := range addrs { // each in turn: the vendor's SDK measures which is nearest
+		sock, err = socketio.Dial(joinCtx, c.dialConfig(addr))
+		if err != nil {
+			continue
+		}
+		conn, err := c.joinRoom(ctx, joinCtx, m, sock, addr.ServerName)
+		if err != nil {
+			_ = sock.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+	return nil, c.socketError(ctx, m.op(), err)
+}
+
+func (c *Client) dialConfig(addr SocketAddress) socketio.DialConfig {
+	u := url.URL{Scheme: "wss", Host: addr.hostPort()}
+	cfg := socketio.DialConfig{Revision: c.cfg.EngineIO, NetDialContext: c.cfg.DialContext, Logger: c.cfg.Logger}
+	if c.base.Scheme == "http" {
+		u.Scheme = "ws"
+	} else {
+		cfg.TLSClientConfig = c.tls
+	}
+	cfg.URL = u.String()
+	return cfg
+}
+
+// joinRoom sends joinRoom and judges the ack.
+func (c *Client) joinRoom(ctx, joinCtx context.Context, m *membership, sock *socketio.Client, serverName string) (*Conn, error) {
+	join := m.join
+	if serverName != "" {
+		join.Properties = maps.Clone(join.Properties)
+		join.Properties["servername"] = quote(serverName)
+	}
+	args, err := sock.Call(joinCtx, EventJoinRoom, join)
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return nil, &Error{Op: m.op(), Source: SourceJoin, Kind: KindDeadline, Err: context.DeadlineExceeded,
+			Message: "no ack of joinRoom within " + c.cfg.JoinTimeout.String()}
+	case err != nil:
+		return nil, c.socketError(ctx, m.op(), err)
+	}
+	reply, err := parseJoinAck(m.op(), args, newScrubber(c.cfg.EnterpriseKey.Reveal()))
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{client: c, member: m, sock: sock, reply: reply}, nil
+}
+
+// parseJoinAck judges the ack of joinRoom. The code before the body is not looked at, as in the
+// vendor's SDK, but a join needs evidence: a body with roominfo or msglist.
+func parseJoinAck(op string, args []json.RawMessage, scrub *scrubber) (JoinReply, error) {
+	if refusal, refused := refusalOf(args); refused {
+		return JoinReply{}, newRefused(op, EventJoinRoom, SourceJoin, refusal, scrub)
+	}
+	var reply JoinReply
+	for i := len(args) - 1; i >= 0; i-- {
+		if err := reply.UnmarshalJSON(args[i]); err == nil {
+			return reply, nil
+		}
+	}
+	failed := &Error{Op: op, Source: SourceJoin, Kind: KindInternal, Message: "the ack of joinRoom is no evidence of a join"}
+	if len(args) == 0 {
+		return JoinReply{}, failed
+	}
+	if n, ok := parseScalar(args[0]).Int(); ok && n != ResultOK {
+		failed.Code = clampCode(n)
+		failed.Kind, failed.Message = classify(SourceJoin, failed.Code)
+		if failed.Message == "" {
+			failed.Message = "the room refuses with code " + strconv.Itoa(failed.Code) + ", which is not documented"
+		}
+		if len(args) > 1 {
+			if text := scrub.text(parseScalar(args[1]).String()); text != "" {
+				failed.Message += ": " + text
+			}
+		}
+	}
+	return JoinReply{}, failed
+}
+
+// refusalOf returns x of an ack ["error", x].
+func refusalOf(args []json.RawMessage) (json.RawMessage, bool) {
+	if len(args) == 0 || parseScalar(args[0]) != Text("error") {
+		return nil, false
+	}
+	if len(args) == 1 {
+		return json.RawMessage("null"), true
+	}
+	return args[1], true
+}
+
+// socketError classifies an error of the socket, or of the context with which it was used.
+func (c *Client) socketError(ctx context.Context, op string, err error) *Error {
+	if ctx.Err() != nil {
+		return &Error{Op: op, Source: SourceSocket, Kind: KindOf(ctx.Err()), Err: ctx.Err()}
+	}
+	e := &Error{
+		Op: op, Source: SourceSocket, Code: CodeSocketFailed, Kind: KindUnavailable,
+		Message: "the signaling connection failed", Err: newScrubber(c.cfg.EnterpriseKey.Reveal()).cause(err),
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.Kind, e.Message = KindDeadline, "no signaling connection within "+c.cfg.JoinTimeout.String()
+	}
+	return e
+}
