@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+)
+
+// newAPI returns the handler of /v1/.
+func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, error) {
+	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, errs.json),
+		runtime.WithErrorHandler(errs.handle),
+		runtime.WithRoutingErrorHandler(errs.handleRouting),
+		// One decoding of each segment, so that every id that the API takes can
+		// be written in a path. A slash cannot: see refuseSlashes.
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		// The wire's own headers mean nothing to a REST caller, nor theirs here.
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMiddlewares(newQueryCheck(errs).middleware),
+	)
+	if err := classrecv1.RegisterRecordingServiceHandler(ctx, mux, conn); err != nil {
+		return nil, err
+	}
+	watch := &watchHandler{
+		mux:          mux,
+		client:       classrecv1.NewRecordingServiceClient(conn),
+		errs:         errs,
+		writeTimeout: cfg.WriteTimeout,
+	}
+	// The last registered comes first: this replaces the generated handler of
+	// the stream, which knows no Server-Sent Events.
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if err := mux.HandlePath(method, watchPattern, watch.serve); err != nil {
+			return nil, err
+		}
+	}
+
+	// A page of another origin must not start recordings in a visitor's name.
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		errs.write(w, r, http.StatusForbidden, errCrossOrigin())
+	}))
+	body := &bodyReader{limit: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout, errs: errs, next: mux}
+	return noStore(origin.Handler(refuseSlashes(errs, body))), nil
+}
+
+func noHeader(string) (string, bool) { return "", false }
+
+// noStore keeps answers out of caches: they change, and the URLs of recordings
+// are secrets.
+func noStore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuseSlashes answers INVALID_ARGUMENT to an id with an encoded slash, as the
+// API's field rules do: left in place it would pass them as the text "%2F", and
+// decoded it would name another resource.
+func refuseSlashes(errs *errorWriter, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(strings.ToUpper(r.URL.RawPath), "%2F") {
+			errs.write(w, r, 0, errInvalid("room", "ids must not contain a slash, encoded or not"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bodyReader reads the whole body, within a size and a time, before the call
+// begins. So a call may take as long as it needs, and the connection is watched
+// for the caller's leaving from the start.
+type bodyReader struct {
+	limit   int64
+	timeout time.Duration
+	errs    *errorWriter
+	next    http.Handler
+}
+
+func (b *bodyReader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(b.timeout)) // no deadlines: no bound
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, b.limit))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			b.errs.write(w, r, http.StatusRequestEntityTooLarge, errBodyTooLarge(tooLarge.Limit))
+			return
+		}
+		b.errs.write(w, r, 0, errInvalid("", "the body did not come whole: "+err.Error()))
+		return
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	b.next.ServeHTTP(w, r)
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+)
+
+// The reasons of the errors that are made here; every other error is the
+// service's. They are part of the API.
+const (
+	errorDomain         = "classrec.dev"
+	reasonInvalid       = "INVALID_ARGUMENT"
+	reasonBodyTooLarge  = "BODY_TOO_LARGE"
+	reasonCrossOrigin   = "CROSS_ORIGIN"
+	reasonNoRoute       = "ROUTE_NOT_FOUND"
+	reasonMethod        = "METHOD_NOT_ALLOWED"
+	maxMessageInAnError = 512
+)
+
+// errInvalid is INVALID_ARGUMENT for the named field; "" for none.
+func errInvalid(field, message string) *status.Status {
+	st := status.New(codes.InvalidArgument, message)
+	if field == "" {
+		return withDetails(st, reasonInvalid)
+	}
+	return withDetails(st, reasonInvalid, &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
+	})
+}
+
+func errBodyTooLarge(limit int64) *status.Status {
+	return withDetails(status.Newf(codes.ResourceExhausted, "the body is larger than %d bytes", limit), reasonBodyTooLarge)
+}
+
+func errCrossOrigin() *status.Status {
+	return withDetails(status.New(codes.PermissionDenied, "a page of another origin may not call this"), reasonCrossOrigin)
+}
+
+func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1) *status.Status {
+	details := append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reason, Domain: errorDomain}}, more...)
+	if with, err := st.WithDetails(details...); err == nil {
+		return with
+	}
+	return st
+}
+
+// errorWriter answers with errors.
+type errorWriter struct {
+	json   *jsonMarshaler
+	logger *slog.Logger
+}
+
+// handle answers with what a call ended in.
+func (e *errorWriter) handle(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	var path runtime.MalformedSequenceError
+	if errors.As(err, &path) {
+		e.write(w, r, 0, errInvalid("", path.Error()))
+		return
+	}
+	e.write(w, r, 0, explain(status.Convert(err)))
+}
+
+// handleRouting answers where no call is.
+func (e *errorWriter) handleRouting(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	switch code {
+	case http.StatusMethodNotAllowed:
+		e.write(w, r, code, withDetails(status.Newf(codes.Unimplemented, "%s is not for %s; see /openapi.json", r.Method, r.URL.Path), reasonMethod))
+	case http.StatusBadRequest:
+		e.write(w, r, code, errInvalid("", "the path does not begin with /"))
+	default:
+		e.write(w, r, code, withDetails(status.Newf(codes.NotFound, "there is no %s; see /openapi.json", r.URL.Path), reasonNoRoute))
+	}
+}
+
+// write answers with st, under the HTTP status of its code unless code gives
+// another.
+func (e *errorWriter) write(w http.ResponseWriter, r *http.Request, code int, st *status.Status) {
+	if code == 0 {
+		code = runtime.HTTPStatusFromCode(st.Code())
+	}
+	body, err := e.json.Marshal(st.Proto())
+	if err != nil {
+		e.logger.LogAttrs(r.Context(), slog.LevelError, "cannot encode an error", slog.Any("error", err))
+		body = []byte(`{"code":13,"message":"the error cannot be encoded","details":[]}` + "\n")
+		code = http.StatusInternalServerError
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if after, ok := retryAfter(st); ok {
+		h.Set("Retry-After", after)
+	}
+	if st.Code() == codes.Unauthenticated {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // an error: the caller has gone
+}
+
+// retryAfter is the RetryInfo of st as whole seconds, at least one.
+func retryAfter(st *status.Status) (string, bool) {
+	for _, detail := range st.Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			wait := info.GetRetryDelay().AsDuration()
+			return strconv.FormatInt(int64(max((wait+time.Second-1)/time.Second, 1)), 10), true
+		}
+	}
+	return "", false
+}
+
+// fieldInText finds the field that a JSON or query error is about, as in
+// `unknown field "rom"` and `invalid value for bool field recordChat`.
+var fieldInText = regexp.MustCompile(`field:? "?([A-Za-z_][A-Za-z0-9_.]*)`)
+
+// explain gives an error that the HTTP side of the gateway made from a request
+// that it could not decode the details that the service's own errors have:
+// these always have some, so an INVALID_ARGUMENT without is from here.
+func explain(st *status.Status) *status.Status {
+	if st.Code() != codes.InvalidArgument || len(st.Proto().GetDetails()) > 0 {
+		return st
+	}
+	// protojson puts a space of varying kind after its prefix.
+	message := strings.TrimLeft(strings.TrimPrefix(st.Message(), "proto:"), " \u00a0")
+	if len(message) > maxMessageInAnError {
+		message = strings.ToValidUTF8(message[:maxMessageInAnError], "") + "…"
+	}
+	var field string
+	if m := fieldInText.FindStringSubmatch(message); m != nil {
+		field = m[1]
+	}
+	return errInvalid(field, fmt.Sprintf("cannot read the request: %s", message))
+}
