@@ -14,8 +14,6 @@ type offer struct {
 	text string
 	// ufrag is the ICE user name fragment of the first section, used to tell a trickled candidate from an ICE restart.
 	ufrag string
-	// mids of the sections, in order.
-	mids []string
 }
 
 // parseOffer checks what pion leaves unchecked or answers in a way that helps nobody. Lenient where publishers are
@@ -32,8 +30,10 @@ func parseOffer(text string, maxBytes, maxTracks int) (offer, error) {
 	o := offer{text: text}
 	media := 0
 	for i, m := range d.MediaDescriptions {
+		if kind := m.MediaName.Media; kind != "audio" && kind != "video" {
+			return offer{}, fmt.Errorf("%w: section %d is neither audio nor video", ErrBadOffer, i)
+		}
 		mid, _ := m.Attribute(sdp.AttrKeyMID)
-		o.mids = append(o.mids, mid)
 		if mid == "" {
 			return offer{}, fmt.Errorf("%w: section %d has no mid (plan B is not spoken)", ErrBadOffer, i)
 		}
@@ -57,11 +57,8 @@ func parseOffer(text string, maxBytes, maxTracks int) (offer, error) {
 	return o, nil
 }
 
-// sends tells whether the section offers audio or video to us.
+// sends tells whether the section offers to send to us.
 func sends(d *sdp.SessionDescription, m *sdp.MediaDescription) bool {
-	if kind := m.MediaName.Media; kind != "audio" && kind != "video" {
-		return false
-	}
 	for _, dir := range []string{sdp.AttrKeyRecvOnly, sdp.AttrKeyInactive} {
 		if _, ok := m.Attribute(dir); ok {
 			return false
@@ -83,7 +80,6 @@ func attribute(d *sdp.SessionDescription, m *sdp.MediaDescription, key string) s
 }
 
 // credentials checks the ICE credentials (lengths: RFC 8839 section 5.4) and the certificate fingerprint of a section.
-// Sections bundled into another may lack them, so only those that are there are checked, but pion needs one set.
 func credentials(d *sdp.SessionDescription, m *sdp.MediaDescription) (ufrag string, err error) {
 	if m.MediaName.Port.Value == 0 {
 		if _, bundleOnly := m.Attribute("bundle-only"); !bundleOnly {
