@@ -46,7 +46,7 @@ func (c *Conn) TakeReply() JoinReply {
 
 // Incoming gives the raw events of the socket, for [ParseEvent]. It is closed when the connection
 // has ended. Use this or Events, not both: it spares a goroutine.
-func (c *Conn) Incoming() <-chan socketio.Event { return c.sock.Events() }
+func (c *Conn) Incoming() <-chan RawEvent { return c.sock.Events() }
 
 // Events gives what the platform tells us, in order, decoded; what cannot be decoded is left out.
 // It is closed when the connection has ended. A consumer that stops reading ends the connection,

@@ -47,9 +47,12 @@ type ChatMessage struct {
 	TS       Timestamp
 }
 
+// RawEvent is an event as the socket gives it: see [Conn.Incoming].
+type RawEvent = socketio.Event
+
 // ParseEvent decodes an event of the socket. ok is false for one without what its kind needs, which
 // is to be ignored: a message without a name, a participant without an id, a chat without a text.
-func ParseEvent(raw socketio.Event) (e Event, ok bool) {
+func ParseEvent(raw RawEvent) (e Event, ok bool) {
 	e.Name = raw.Name
 	var arg json.RawMessage
 	if len(raw.Args) > 0 {

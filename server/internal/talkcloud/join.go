@@ -40,9 +40,6 @@ func NewUserID() UserID {
 // Join enters a room as the vendor's SDK does: checkroom, getconfig, the socket, joinRoom. All
 // errors are [*Error], or [*RefusedError] which wraps one. The caller closes the Conn.
 func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
-	if opts.Room == "" {
-		return nil, &Error{Op: "join room", Source: SourceConfig, Kind: KindInvalidArgument, Message: "no room is given"}
-	}
 	if opts.UserID == "" {
 		opts.UserID = NewUserID()
 	}
@@ -59,6 +56,12 @@ func (c *Client) Rejoin(ctx context.Context, prev *Conn) (*Conn, error) {
 	return c.connect(ctx, prev.member)
 }
 
+// Check asks the platform whether Join would be let in, without entering the room.
+func (c *Client) Check(ctx context.Context, opts JoinOptions) error {
+	_, err := c.checkRoom(ctx, opts)
+	return err
+}
+
 // membership is what outlives a connection: who is in which room. It is not changed once made.
 type membership struct {
 	room RoomID
@@ -69,6 +72,9 @@ func (m *membership) op() string { return "join room " + string(m.room) }
 
 // checkRoom asks whether one may enter, and as whom.
 func (c *Client) checkRoom(ctx context.Context, opts JoinOptions) (JoinRoom, error) {
+	if opts.Room == "" {
+		return JoinRoom{}, &Error{Op: "join room", Source: SourceCheckRoom, Kind: KindInvalidArgument, Message: "no room is given"}
+	}
 	k := &call{
 		op: "join room " + string(opts.Room), source: SourceCheckRoom, url: c.base.JoinPath(PathCheckRoom),
 		form: url.Values{

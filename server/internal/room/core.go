@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package room
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// core is a stay in a room, shared by sessions. The goroutine of run owns all of its state but what
+// is marked; others send it operations.
+type core struct {
+	manager  *Manager
+	key      Key
+	password talkcloud.Secret // with which the room was entered
+	logger   *slog.Logger
+	ctx      context.Context // ends when nobody needs the session
+	cancel   context.CancelFunc
+
+	// Owned by the manager, under its lock.
+	refs    int
+	leaving bool        // is not shared any more
+	linger  *time.Timer // leaves later; nil unless refs is 0
+
+	ops   chan func()   // what others want done; taken until done
+	ready chan struct{} // closed when the first join has come out; user and joinErr are set before
+	done  chan struct{} // closed when the session has ended; err and endedAt are set before
+	gone  chan struct{} // closed when the connection is closed too
+
+	user    talkcloud.UserID
+	joinErr error
+	err     error
+	endedAt time.Time
+
+	conn     *talkcloud.Conn // the present connection, or the last one while coming back
+	online   bool
+	incoming <-chan talkcloud.RawEvent // of conn, nil while offline
+	attempt  chan attempt              // the join under way answers here, nil while there is none
+	retry    *time.Timer               // the wait before the next attempt, nil while there is none
+	failed   int                       // attempts in a row
+	saved    map[string]talkcloud.Message
+	subs     map[*Subscription]struct{}
+	waits    []*wait
+}
+
+// attempt is the outcome of a join.
+type attempt struct {
+	conn *talkcloud.Conn
+	err  error
+}
+
+func newCore(m *Manager, key Key, password talkcloud.Secret) *core {
+	c := &core{
+		manager: m, key: key, password: password, logger: m.cfg.Logger.With("room", key.Room),
+		ops: make(chan func()), ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancel(m.ctx)
+	return c
+}
+
+// do has the session's goroutine do something; false says that the session has ended, and it will not.
+func (c *core) do(op func()) bool {
+	select {
+	case c.ops <- op:
+		return true
+	case <-c.done:
+		return false
+	}
+}
+
+// joined reports whether the room was entered. Any goroutine may ask.
+func (c *core) joined() bool {
+	select {
+	case <-c.ready:
+		return c.joinErr == nil
+	default:
+		return false
+	}
+}
+
+// run is the session, from the first join until all is closed.
+func (c *core) run(opts talkcloud.JoinOptions) {
+	c.begin(func(ctx context.Context) (*talkcloud.Conn, error) { return c.manager.client.Join(ctx, opts) })
+	err := c.loop()
+	c.end(err)
+}
+
+// loop takes events and operations until the session ends, and returns why.
+func (c *core) loop() error {
+	for {
+		var retry <-chan time.Time
+		if c.retry != nil {
+			retry = c.retry.C
+		}
+		select {
+		case raw, ok := <-c.incoming:
+			if !ok {
+				c.offline(c.conn.Err())
+				c.schedule()
+			} else if err := c.receive(raw); err != nil {
+				return err
+			}
+		case op := <-c.ops:
+			op()
+		case a := <-c.attempt:
+			if err := c.attempted(a); err != nil {
+				return err
+			}
+		case <-retry:
+			c.retry = nil
+			c.rejoin()
+		case <-c.ctx.Done():
+			return ErrReleased
+		}
+	}
+}
+
+// begin starts a join. It runs in a goroutine of its own, so that the session stays answerable, and
+// so that the deep stack of a TLS handshake is not kept for as long as the session lives.
+func (c *core) begin(join func(context.Context) (*talkcloud.Conn, error)) {
+	outcome := make(chan attempt, 1)
+	c.attempt = outcome
+	go func() {
+		ctx, cancel := context.WithTimeout(c.ctx, c.manager.cfg.AttemptTimeout)
+		defer cancel()
+		conn, err := join(ctx)
+		outcome <- attempt{conn, err}
+	}()
+}
+
+// rejoin starts a join after the connection was lost.
+func (c *core) rejoin() {
+	prev := c.conn
+	c.begin(func(ctx context.Context) (*talkcloud.Conn, error) {
+		_ = prev.Close() // always nil
+		return c.manager.client.Rejoin(ctx, prev)
+	})
+}
+
+// attempted takes the outcome of a join. It returns the error that ends the session.
+func (c *core) attempted(a attempt) error {
+	c.attempt = nil
+	switch {
+	case a.err == nil:
+		c.connected(a.conn)
+		return nil
+	case c.ctx.Err() != nil:
+		return ErrReleased
+	case c.conn == nil:
+		c.joinErr = a.err
+		return a.err
+	}
+	switch talkcloud.KindOf(a.err) {
+	case talkcloud.KindNotFound, talkcloud.KindPermissionDenied, talkcloud.KindUnauthenticated, talkcloud.KindInvalidArgument:
+		return a.err // the room does not want us back, so asking again is no use
+	default:
+	}
+	c.failed++
+	c.logger.Warn("cannot join again yet", "attempts", c.failed, "error", a.err)
+	c.schedule()
+	return nil
+}
+
+func (c *core) schedule() { c.retry = time.NewTimer(c.manager.cfg.backoff(c.failed)) }
+
+// connected takes a connection into use.
+func (c *core) connected(conn *talkcloud.Conn) {
+	first := c.conn == nil
+	c.conn, c.online, c.incoming, c.failed = conn, true, conn.Incoming(), 0
+	reply := conn.TakeReply()
+	now := make(map[string]talkcloud.Message, len(reply.Messages))
+	for _, m := range reply.Messages {
+		now[m.Key()] = m
+	}
+	if first {
+		c.user, c.saved = conn.UserID(), now
+		close(c.ready)
+	} else {
+		before := c.saved
+		c.saved = now
+		lost := len(before) > 0 && len(now) == 0 && alone(reply.Users, c.user)
+		c.logger.Info("joined again", "state_lost", lost)
+		c.emit(&Event{Kind: Connected, StateLost: lost, At: time.Now()})
+		for _, e := range difference(before, now) {
+			c.emit(e)
+		}
+	}
+	for _, w := range slices.Clone(c.waits) {
+		if w.sent {
+			c.settle(w, w.judge(now, c.user))
+		} else {
+			c.send(w)
+		}
+	}
+}
+
+func alone(users []talkcloud.Participant, self talkcloud.UserID) bool {
+	return !slices.ContainsFunc(users, func(p talkcloud.Participant) bool { return p.ID != self })
+}
+
+// difference returns what happened between two lists, as events: first what is gone, then what is
+// new or changed, each in order of seq.
+func difference(before, now map[string]talkcloud.Message) []*Event {
+	at := time.Now()
+	var events []*Event
+	for _, m := range ordered(before) {
+		if _, still := now[m.Key()]; !still {
+			events = append(events, &Event{Kind: Deleted, Message: m, InList: true, At: at})
+		}
+	}
+	for _, m := range ordered(now) {
+		if old, had := before[m.Key()]; !had || !old.Equal(m) {
+			events = append(events, &Event{Kind: Published, Message: m, InList: true, At: at})
+		}
+	}
+	return events
+}
+
+func ordered(messages map[string]talkcloud.Message) []talkcloud.Message {
+	return slices.SortedFunc(maps.Values(messages), func(a, b talkcloud.Message) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Key(), b.Key()))
+	})
+}
+
+// offline takes the connection out of use.
+func (c *core) offline(reason error) {
+	c.online, c.incoming = false, nil
+	c.logger.Info("connection lost", "error", reason)
+	c.emit(&Event{Kind: Disconnected, Err: reason, At: time.Now()})
+}
+
+// receive takes a live event. It returns the error that ends the session.
+func (c *core) receive(raw talkcloud.RawEvent) error {
+	e, ok := talkcloud.ParseEvent(raw)
+	if !ok {
+		c.logger.Debug("event ignored: it lacks what it needs", "event", raw.Name)
+		return nil
+	}
+	switch e.Kind {
+	case talkcloud.Published:
+		c.published(e.Message)
+	case talkcloud.Deleted:
+		c.deleted(e.Message)
+	case talkcloud.List:
+		for _, m := range e.List {
+			if old, had := c.saved[m.Key()]; !had || !old.Equal(m) && !older(m, old) {
+				c.saved[m.Key()] = m
+				c.emit(&Event{Kind: Published, Message: m, InList: true, At: time.Now()})
+			}
+		}
+	case talkcloud.ParticipantLeft:
+		c.drop(func(m talkcloud.Message) bool { return m.AssociatedUserID == string(e.UserID) }, talkcloud.Message{FromID: e.UserID})
+	case talkcloud.Evicted:
+		return talkcloud.EvictionError(c.key.Room, e.Reason)
+	case talkcloud.ForceReconnect:
+		c.offline(errForceReconnect)
+		c.rejoin()
+	case talkcloud.ParticipantJoined, talkcloud.Chat, talkcloud.Property, talkcloud.Stream, talkcloud.Other:
+	}
+	return nil
+}
+
+// older reports whether a message is from before another. It is so when an event overtook the
+// answer to the join, or the reverse.
+func older(m, than talkcloud.Message) bool { return m.Seq > 0 && than.Seq > 0 && m.Seq < than.Seq }
+
+func (c *core) published(m talkcloud.Message) {
+	c.confirm(Published, m)
+	if !m.DoNotSave {
+		if old, had := c.saved[m.Key()]; had && (older(m, old) || m.Seq > 0 && old.Equal(m)) {
+			return // known from the list already
+		}
+		c.saved[m.Key()] = m
+	}
+	c.emit(&Event{Kind: Published, Message: m, At: time.Now()})
+}
+
+func (c *core) deleted(m talkcloud.Message) {
+	c.confirm(Deleted, m)
+	if old, had := c.saved[m.Key()]; had && older(m, old) {
+		return
+	}
+	delete(c.saved, m.Key())
+	c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
+	all := m.Key() == talkcloud.MessageAllAll
+	c.drop(func(o talkcloud.Message) bool { return all || o.AssociatedMsgID == m.Key() }, m)
+}
+
+// drop deletes saved messages that went together with something else, at its time and by its hand.
+func (c *core) drop(which func(talkcloud.Message) bool, by talkcloud.Message) {
+	for _, m := range ordered(c.saved) {
+		if !which(m) {
+			continue
+		}
+		delete(c.saved, m.Key())
+		m.FromID, m.TS, m.Seq = by.FromID, by.TS, by.Seq
+		c.confirm(Deleted, m)
+		c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
+	}
+}
+
+// subscribe begins a subscription.
+func (c *core) subscribe(sub *Subscription) {
+	sub.offer(&Event{Kind: Snapshot, Messages: ordered(c.saved), At: time.Now()})
+	if !c.online {
+		sub.offer(&Event{Kind: Disconnected, At: time.Now()})
+	}
+	if c.subs == nil {
+		c.subs = make(map[*Subscription]struct{})
+	}
+	c.subs[sub] = struct{}{}
+}
+
+func (c *core) emit(e *Event) {
+	for sub := range c.subs {
+		if !sub.offer(e) {
+			delete(c.subs, sub)
+		}
+	}
+}
+
+// await takes a change to be sent and confirmed.
+func (c *core) await(w *wait) {
+	c.waits = append(c.waits, w)
+	if c.online {
+		c.send(w)
+	}
+}
+
+// send gives a change the connection to send it on.
+func (c *core) send(w *wait) {
+	w.sent = true
+	if old, had := c.saved[w.message.Key()]; had {
+		w.before = &old
+	}
+	w.conn <- c.conn
+}
+
+// confirm settles what a live event confirms: the first publish, or all deletes of the message.
+func (c *core) confirm(kind Kind, m talkcloud.Message) {
+	for _, w := range slices.Clone(c.waits) {
+		if w.echoedBy(kind, m, c.user) {
+			c.settle(w, result{message: m})
+			if kind == Published {
+				return
+			}
+		}
+	}
+}
+
+func (c *core) settle(w *wait, r result) {
+	w.result <- r
+	c.forget(w)
+}
+
+func (c *core) forget(w *wait) {
+	if i := slices.Index(c.waits, w); i >= 0 {
+		c.waits = slices.Delete(c.waits, i, i+1)
+	}
+}
+
+// end tells everyone that the session is over, and then closes what is open.
+func (c *core) end(err error) {
+	c.err, c.endedAt = err, time.Now()
+	c.manager.ended(c)
+	c.emit(&Event{Kind: Ended, Err: err, At: c.endedAt})
+	c.subs = nil
+	for _, w := range slices.Clone(c.waits) {
+		c.settle(w, result{err: err})
+	}
+	close(c.done)
+	if !c.joined() {
+		if c.joinErr == nil {
+			c.joinErr = err
+		}
+		close(c.ready)
+	}
+	if c.retry != nil {
+		c.retry.Stop()
+	}
+	if c.attempt != nil {
+		if a := <-c.attempt; a.err == nil { // soon: its context has ended
+			_ = a.conn.Close()
+		}
+	}
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
