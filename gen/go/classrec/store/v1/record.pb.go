@@ -57,7 +57,10 @@ type Record struct {
 	// The data that ClassBegin carried, to publish it again.
 	ClassBeginData string `protobuf:"bytes,11,opt,name=class_begin_data,json=classBeginData,proto3" json:"class_begin_data,omitempty"`
 	// Why the stop was asked for, while STOPPING.
-	StopReason    v1.EndReason `protobuf:"varint,12,opt,name=stop_reason,json=stopReason,proto3,enum=classrec.v1.EndReason" json:"stop_reason,omitempty"`
+	StopReason v1.EndReason `protobuf:"varint,12,opt,name=stop_reason,json=stopReason,proto3,enum=classrec.v1.EndReason" json:"stop_reason,omitempty"`
+	// The user id was made for this recording alone, so that it alone finds the
+	// files in the platform's list.
+	OwnUserId     bool `protobuf:"varint,13,opt,name=own_user_id,json=ownUserId,proto3" json:"own_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +179,13 @@ func (x *Record) GetStopReason() v1.EndReason {
 	return v1.EndReason(0)
 }
 
+func (x *Record) GetOwnUserId() bool {
+	if x != nil {
+		return x.OwnUserId
+	}
+	return false
+}
+
 // JoinIdentity is what the room was joined with.
 type JoinIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -246,7 +256,7 @@ var File_classrec_store_v1_record_proto protoreflect.FileDescriptor
 
 const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n" +
+	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x04\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x124\n" +
@@ -262,7 +272,8 @@ const file_classrec_store_v1_record_proto_rawDesc = "" +
 	" \x03(\x03R\brecordTs\x12(\n" +
 	"\x10class_begin_data\x18\v \x01(\tR\x0eclassBeginData\x127\n" +
 	"\vstop_reason\x18\f \x01(\x0e2\x16.classrec.v1.EndReasonR\n" +
-	"stopReason\"q\n" +
+	"stopReason\x12\x1e\n" +
+	"\vown_user_id\x18\r \x01(\bR\townUserId\"q\n" +
 	"\fJoinIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bnickname\x18\x02 \x01(\tR\bnickname\x12,\n" +
