@@ -24,7 +24,8 @@ import (
 // service's. They are part of the API.
 const (
 	errorDomain         = "classrec.dev"
-	reasonInvalid       = "INVALID_ARGUMENT"
+	reasonField         = "INVALID_FIELD"   // as the service says for its field rules
+	reasonInvalid       = "INVALID_REQUEST" // no field in particular
 	reasonBodyTooLarge  = "BODY_TOO_LARGE"
 	reasonCrossOrigin   = "CROSS_ORIGIN"
 	reasonNoRoute       = "ROUTE_NOT_FOUND"
@@ -38,7 +39,7 @@ func errInvalid(field, message string) *status.Status {
 	if field == "" {
 		return withDetails(st, reasonInvalid)
 	}
-	return withDetails(st, reasonInvalid, &errdetails.BadRequest{
+	return withDetails(st, reasonField, &errdetails.BadRequest{
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
 	})
 }

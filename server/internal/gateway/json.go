@@ -4,10 +4,12 @@ package gateway
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // jsonMarshaler is how messages look in JSON: proto3 JSON with camelCase names
@@ -41,6 +43,10 @@ func (j *jsonMarshaler) NewDecoder(r io.Reader) runtime.Decoder {
 		if len(bytes.TrimSpace(data)) == 0 {
 			return io.EOF
 		}
-		return j.Unmarshal(data, v)
+		message, ok := v.(proto.Message)
+		if !ok {
+			return fmt.Errorf("decode a body into %T", v)
+		}
+		return j.UnmarshalOptions.Unmarshal(data, message)
 	})
 }
