@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers of nats-server: conditional publish, and atomic batch publish
+// (NATS ADR-50).
+const (
+	headerExpectedSequence = "Nats-Expected-Last-Subject-Sequence"
+	headerExpectedSubject  = "Nats-Expected-Last-Subject-Sequence-Subject"
+	headerBatchID          = "Nats-Batch-Id"
+	headerBatchSequence    = "Nats-Batch-Sequence"
+	headerBatchCommit      = "Nats-Batch-Commit"
+)
+
+// Error codes of nats-server.
+const (
+	codeWrongLastSequence         = 10071
+	codeWrongLastSequenceConstant = 10164
+	codeBatchTooManyInflight      = 10210
+	codeBatchIncomplete           = 10176
+)
+
+// minBatch is from how many waiting Appends on a shared write is cheaper: it
+// costs a few syncs, however many it carries.
+const minBatch = 5
+
+// committer writes Appends to the log, one write at a time. All Appends that
+// have come during a write go into the next one together, as one atomic batch,
+// which the server syncs once.
+type committer struct {
+	*Store
+	// What we have had acknowledged and the index may not have yet.
+	recent  map[roomKey]uint64
+	acked   uint64
+	batchID string
+	batches int
+}
+
+// commit runs until the store is closed.
+func (s *Store) commit() {
+	c := &committer{Store: s, recent: make(map[roomKey]uint64), batchID: rand.Text()}
+	defer s.gate.close()
+	var calls []*appendCall
+	for {
+		if len(calls) == 0 {
+			select {
+			case call := <-s.appends:
+				calls = append(calls, call)
+			case <-s.lifetime.Done():
+				return
+			}
+		}
+		for more := true; more && len(calls) < maxBatch; {
+			select {
+			case call := <-s.appends:
+				calls = append(calls, call)
+			default:
+				more = false
+			}
+		}
+		if s.lifetime.Err() != nil {
+			return
+		}
+		calls = c.write(calls)
+	}
+}
+
+// write stores the calls and answers them; it returns those that have to wait
+// for the next write because another one of their room was in this.
+func (c *committer) write(calls []*appendCall) (later []*appendCall) {
+	if c.index.lastSequence() >= c.acked {
+		clear(c.recent)
+	}
+	rooms := make(map[roomKey]struct{}, len(calls))
+	ready := make([]*appendCall, 0, len(calls))
+	for _, call := range calls {
+		room := call.key.roomKey()
+		if _, taken := rooms[room]; taken {
+			later = append(later, call)
+			continue
+		}
+		if err := c.refuse(call); err != nil {
+			call.result <- appendResult{err: err}
+			continue
+		}
+		rooms[room] = struct{}{}
+		ready = append(ready, call)
+	}
+	if len(ready) < minBatch || !c.writeBatch(ready) {
+		for _, call := range ready {
+			c.writeOne(call)
+		}
+	}
+	return later
+}
+
+// refuse tells why a call cannot succeed, as far as is known here; another
+// process is kept out by the server.
+func (c *committer) refuse(call *appendCall) error {
+	if call.ctx.Err() != nil {
+		return context.Cause(call.ctx)
+	}
+	revision, live := c.index.room(call.key.roomKey())
+	if revision = max(revision, c.recent[call.key.roomKey()]); revision != call.revision {
+		return fmt.Errorf("%w: it is at revision %d, not %d", ErrConflict, revision, call.revision)
+	}
+	if call.live && live != nil && live.Record.GetId() != call.key.id {
+		return ErrRoomLive
+	}
+	return nil
+}
+
+func (c *committer) message(call *appendCall) *nats.Msg {
+	m := nats.NewMsg(call.key.subject())
+	m.Data = call.data
+	m.Header.Set(headerExpectedSequence, strconv.FormatUint(call.revision, 10))
+	m.Header.Set(headerExpectedSubject, call.key.roomKey().subjects())
+	return m
+}
+
+func (c *committer) writeOne(call *appendCall) {
+	ack, err := c.request(c.message(call))
+	if err == nil {
+		err = ack.err()
+	}
+	c.answer(call, ack.Sequence, err)
+}
+
+// writeBatch stores all calls or none. It returns false when the server has
+// refused the batch in a way that lets each be tried alone; else it has
+// answered the calls.
+func (c *committer) writeBatch(calls []*appendCall) bool {
+	c.batches++
+	id := c.batchID + "-" + strconv.Itoa(c.batches)
+	c.gate.begin()
+	var last uint64
+	defer func() { c.gate.end(last) }()
+
+	var ack pubAck
+	var err error
+	for i, call := range calls {
+		m := c.message(call)
+		m.Header.Set(headerBatchID, id)
+		m.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
+		if i < len(calls)-1 {
+			err = c.conn.PublishMsg(m)
+		} else {
+			m.Header.Set(headerBatchCommit, "1")
+			ack, err = c.request(m)
+		}
+		if err != nil {
+			break
+		}
+	}
+	switch {
+	case err == nil && ack.Error.mayRetryAlone():
+		return false
+	case err == nil:
+		err = ack.err()
+	}
+	if err == nil && ack.Count != len(calls) {
+		err = fmt.Errorf("%w: %d of %d messages of a batch were acknowledged", ErrUnavailable, ack.Count, len(calls))
+	}
+	if err == nil {
+		last = ack.Sequence
+	}
+	for i, call := range calls {
+		c.answer(call, ack.Sequence-uint64(len(calls)-1-i), err)
+	}
+	return true
+}
+
+func (c *committer) answer(call *appendCall, sequence uint64, err error) {
+	if err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			c.failed.Store(&err)
+		}
+		call.result <- appendResult{err: err}
+		return
+	}
+	c.failed.Store(nil)
+	c.recent[call.key.roomKey()] = sequence
+	c.acked = max(c.acked, sequence)
+	call.result <- appendResult{sequence: sequence}
+}
+
+// request sends a message and waits for the server's answer.
+func (c *committer) request(m *nats.Msg) (pubAck, error) {
+	ctx, cancel := context.WithTimeout(c.lifetime, c.cfg.AckTimeout)
+	defer cancel()
+	var ack pubAck
+	reply, err := c.conn.RequestMsgWithContext(ctx, m)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return ack, fmt.Errorf("%w: %w", ErrInvalid, err)
+	case err != nil:
+		return ack, fmt.Errorf("%w: the write was not acknowledged: %w", ErrUnavailable, err)
+	}
+	if err := json.Unmarshal(reply.Data, &ack); err != nil {
+		return ack, fmt.Errorf("%w: acknowledgement: %w", ErrUnavailable, err)
+	}
+	return ack, nil
+}
+
+// pubAck is JetStream's answer to a published message.
+type pubAck struct {
+	Error    *apiError `json:"error"`
+	Stream   string    `json:"stream"`
+	Sequence uint64    `json:"seq"`
+	Count    int       `json:"count"` // of an atomic batch
+}
+
+type apiError struct {
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+// err returns the error that the answer is, if it is one.
+func (a pubAck) err() error {
+	switch {
+	case a.Error == nil && a.Stream == streamName && a.Sequence > 0:
+		return nil
+	case a.Error == nil:
+		return fmt.Errorf("%w: the write was acknowledged without a sequence", ErrUnavailable)
+	case a.Error.isConflict():
+		return fmt.Errorf("%w: %s", ErrConflict, a.Error.Description)
+	default:
+		return fmt.Errorf("%w: %s (%d)", ErrUnavailable, a.Error.Description, a.Error.Code)
+	}
+}
+
+func (e *apiError) isConflict() bool {
+	return e.Code == codeWrongLastSequence || e.Code == codeWrongLastSequenceConstant
+}
+
+// mayRetryAlone tells whether e refuses a batch for one of its messages, or
+// for being a batch, so that nothing of it was stored.
+func (e *apiError) mayRetryAlone() bool {
+	return e != nil && (e.isConflict() || e.Code == codeBatchTooManyInflight || e.Code == codeBatchIncomplete)
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	// startTimeout bounds how long the server may take to accept connections
+	// once it has recovered its files.
+	startTimeout = 10 * time.Second
+	// maxMemory bounds JetStream's streams and consumers in memory; the store
+	// has only small consumers there.
+	maxMemory = 64 << 20
+	// noStoreLimit leaves the bound to the disk. The server's own default, a
+	// share of what is free when it starts, would refuse writes after a
+	// restart on a disk that the log itself has filled.
+	noStoreLimit = 1 << 50
+)
+
+// embedded is a NATS server within the process. It opens no port.
+type embedded struct {
+	server *server.Server
+	lock   *os.File
+}
+
+func startEmbedded(cfg Config) (*embedded, error) {
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	maxStore := cfg.MaxBytes
+	if maxStore <= 0 {
+		maxStore = noStoreLimit
+	}
+	log := &serverLog{log: cfg.Logger}
+	srv, err := server.NewServer(&server.Options{
+		ServerName:             "classrec",
+		DontListen:             true,
+		JetStream:              true,
+		StoreDir:               cfg.Dir,
+		SyncAlways:             true,
+		JetStreamMaxMemory:     maxMemory,
+		JetStreamMaxStore:      maxStore,
+		MaxPayload:             maxRecordBytes + 64<<10,
+		NoSigs:                 true,
+		DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	e := &embedded{server: srv, lock: lock}
+	srv.SetLoggerV2(log, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
+		_ = e.close()
+		return nil, fmt.Errorf("%w: the embedded server did not start: %s", ErrUnavailable, log.lastFatal())
+	}
+	return e, nil
+}
+
+// close stops the server, waits for it, and gives the directory up.
+func (e *embedded) close() error {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+	return e.lock.Close()
+}
+
+// serverLog passes the server's log on, one level down: what it notices, we
+// need only for debugging.
+type serverLog struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	fatal string
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(l.text(format, v)) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.log.Debug(l.text(format, v)) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.log.Debug(l.text(format, v)) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(l.text(format, v)) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.log.Error(l.text(format, v)) }
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := l.text(format, v)
+	l.mu.Lock()
+	l.fatal = text
+	l.mu.Unlock()
+	l.log.Error(text)
+}
+
+func (l *serverLog) text(format string, v []any) string {
+	return "nats: " + fmt.Sprintf(format, v...)
+}
+
+func (l *serverLog) lastFatal() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fatal == "" {
+		return "no reason given"
+	}
+	return l.fatal
+}

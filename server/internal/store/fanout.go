@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// fanout hands each entry to the watchers that it concerns. All share the one
+// Entry. It never waits for a watcher.
+type fanout struct {
+	queue   int // capacity of a watcher's channel
+	keep    int // how many entries history holds, at least, once there are as many
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	groups  map[WatchFilter]*group
+	history []*Entry // the last entries, by revision: all with base < revision <= last
+	base    uint64
+	last    uint64
+}
+
+// group is all live watchers with one filter.
+type group struct{ watchers []*Watcher }
+
+func newFanout(queue, keep int) *fanout {
+	return &fanout{queue: queue, keep: keep, groups: make(map[WatchFilter]*group)}
+}
+
+// load sets the history before anything is published.
+func (f *fanout) load(base, last uint64, history []*Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.base, f.last, f.history = base, last, history
+}
+
+// publish hands e, the next entry of the log, to the live watchers. One that
+// has no room for it is ended.
+func (f *fanout) publish(e *Entry) {
+	key := e.key()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.history = append(f.history, e)
+	f.last = e.Revision
+	if len(f.history) >= 2*f.keep {
+		drop := len(f.history) - f.keep
+		f.base = f.history[drop-1].Revision
+		n := copy(f.history, f.history[drop:])
+		clear(f.history[n:])
+		f.history = f.history[:n]
+	}
+	for _, filter := range [...]WatchFilter{{key.tenant, key.room}, {key.tenant, ""}} {
+		g := f.groups[filter]
+		if g == nil {
+			continue
+		}
+		for i := 0; i < len(g.watchers); {
+			w := g.watchers[i]
+			if w.offer(e) {
+				i++
+				continue
+			}
+			f.drop(w, &SlowError{Resume: w.last}) // another takes its place
+		}
+	}
+}
+
+// join makes w live, if what it has not seen yet is in the history and fits
+// its channel.
+func (f *fanout) join(w *Watcher) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || w.ended || w.last < f.base {
+		return false
+	}
+	missed := f.after(w.last, w.filter, cap(w.c)-len(w.c)+1)
+	if len(missed) > cap(w.c)-len(w.c) {
+		return false
+	}
+	for _, e := range missed {
+		w.offer(e)
+	}
+	g := f.groups[w.filter]
+	if g == nil {
+		g = new(group)
+		f.groups[w.filter] = g
+	}
+	w.place = len(g.watchers)
+	w.live = true
+	g.watchers = append(g.watchers, w)
+	return true
+}
+
+// recall returns at most max entries after the sequence that match, from the
+// history; ok is false when the history does not reach back so far.
+func (f *fanout) recall(after uint64, filter WatchFilter, max int) (entries []*Entry, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if after < f.base {
+		return nil, false
+	}
+	return f.after(after, filter, max), true
+}
+
+func (f *fanout) after(sequence uint64, filter WatchFilter, max int) []*Entry {
+	i, _ := slices.BinarySearchFunc(f.history, sequence+1, func(e *Entry, s uint64) int {
+		return cmp.Compare(e.Revision, s)
+	})
+	var entries []*Entry
+	for _, e := range f.history[i:] {
+		if len(entries) == max {
+			break
+		}
+		if filter.matches(e.key()) {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// drop ends a live watcher.
+func (f *fanout) drop(w *Watcher, err error) {
+	g := f.groups[w.filter]
+	n := len(g.watchers) - 1
+	g.watchers[w.place] = g.watchers[n]
+	g.watchers[w.place].place = w.place
+	g.watchers[n] = nil
+	g.watchers = g.watchers[:n]
+	if n == 0 {
+		delete(f.groups, w.filter)
+	}
+	w.live = false
+	w.finish(err)
+}
+
+// end ends w, whether it is live or still reading what was before.
+func (f *fanout) end(w *Watcher, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case w.ended:
+	case w.live:
+		f.drop(w, err)
+	default:
+		w.finish(err)
+	}
+}
+
+// close ends all live watchers; those that are not live end themselves.
+func (f *fanout) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for _, g := range f.groups {
+		for _, w := range slices.Clone(g.watchers) {
+			f.drop(w, errClosed())
+		}
+	}
+}
+
+// wait waits for the goroutines of watchers that are not live yet.
+func (f *fanout) wait() { f.running.Wait() }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import "sync"
+
+// gate holds the follower back while a shared write is on its way to the disk:
+// the server lets consumers read the messages of an atomic batch a moment
+// before it has synced them, and nobody shall be shown what a power cut could
+// still take back.
+type gate struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	writing bool
+	synced  uint64 // every sequence up to here is on the disk
+	closed  bool
+}
+
+func newGate() *gate {
+	g := new(gate)
+	g.changed = sync.NewCond(&g.mu)
+	return g
+}
+
+// begin is called before a shared write.
+func (g *gate) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writing = true
+}
+
+// end is called after it; last is the last sequence that it synced, 0 when it
+// failed or nothing is known of it.
+func (g *gate) end(last uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writing = false
+	g.synced = max(g.synced, last)
+	g.changed.Broadcast()
+}
+
+// pass waits until the sequence may be shown; false when the gate was closed.
+func (g *gate) pass(sequence uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.writing && sequence > g.synced && !g.closed {
+		g.changed.Wait()
+	}
+	return !g.closed
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.changed.Broadcast()
+}

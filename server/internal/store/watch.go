@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// replayChunk is how many entries a resuming watcher reads from the log at a
+// time; it keeps nothing on the server while it hands them out.
+const replayChunk = 512
+
+// WatchFilter says which entries a watcher gets.
+type WatchFilter struct {
+	// Tenant: only of this tenant. Required.
+	Tenant string
+	// Room: only of this room; empty for all of the tenant.
+	Room string
+}
+
+func (f WatchFilter) matches(key recordingKey) bool {
+	return key.tenant == f.Tenant && (f.Room == "" || key.room == f.Room)
+}
+
+// subjects matches the messages of what f matches.
+func (f WatchFilter) subjects() string {
+	if f.Room == "" {
+		return subjectPrefix + f.Tenant + ".>"
+	}
+	return roomKey{f.Tenant, f.Room}.subjects()
+}
+
+// Watcher is a running watch. It costs others nothing, however slowly it is
+// read.
+type Watcher struct {
+	fanout *fanout
+	filter WatchFilter
+	c      chan *Entry
+	quit   chan struct{} // closed when the watcher ends
+	stop   func() bool   // detaches it from its context
+
+	// Guarded by the fan-out's lock once the watcher is live, and before that
+	// its own goroutine's: the last sequence that is in c, or that did not
+	// concern it.
+	last uint64
+
+	// Guarded by the fan-out's lock.
+	live    bool // in its group, at place
+	place   int
+	reading bool // it has a goroutine, which closes c
+	ended   bool
+	err     error
+}
+
+// Watch returns a watcher of every entry that matches and comes after the
+// sequence, in order, none missed and none twice: first those that are in the
+// log, then live ones. After LastSequence it gets live ones only; after 0, all
+// that the log has. It ends with ctx, or by Close.
+//
+// While it reads what was before, a watcher that is not read waits. Live, it
+// may leave Config.WatchQueue entries unread; the next one ends it with a
+// *SlowError.
+//
+// Errors: *TooOldError when the log does not reach back so far; *AheadError
+// when it has not come so far; ErrUnavailable when the log cannot be read;
+// ErrClosed.
+func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*Watcher, error) {
+	if !isToken(filter.Tenant) {
+		return nil, fmt.Errorf("watch: %w: tenant %q", ErrInvalid, filter.Tenant)
+	}
+	if s.lifetime.Err() != nil {
+		return nil, fmt.Errorf("watch: %w", errClosed())
+	}
+	if last := s.LastSequence(); after > last {
+		return nil, fmt.Errorf("watch: %w", &AheadError{Last: last})
+	}
+	w := &Watcher{
+		fanout: s.fanout,
+		filter: filter,
+		c:      make(chan *Entry, s.cfg.WatchQueue),
+		quit:   make(chan struct{}),
+		last:   after,
+	}
+	if _, ok := s.fanout.recall(after, filter, 0); !ok {
+		if err := s.checkOldest(ctx, after); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+	}
+	if !s.fanout.join(w) && !s.fanout.read(w, func() error { return s.catchUp(w) }) {
+		return nil, fmt.Errorf("watch: %w", errClosed())
+	}
+	s.fanout.attach(ctx, w)
+	return w, nil
+}
+
+// C returns the channel of entries. The store closes it when the watch has
+// ended; what is in it then is still to be read. Err then tells why.
+func (w *Watcher) C() <-chan *Entry { return w.c }
+
+// Err returns why the watch has ended: *SlowError, *TooOldError,
+// ErrUnavailable, ErrClosed, or the context's error; nil after Close, and while
+// it runs.
+func (w *Watcher) Err() error {
+	w.fanout.mu.Lock()
+	defer w.fanout.mu.Unlock()
+	return w.err
+}
+
+// Close ends the watch; C is closed soon. It may be called more than once.
+func (w *Watcher) Close() { w.fanout.end(w, nil) }
+
+// offer puts e into the channel, if it has room; an entry that the watcher has
+// had is taken as done. The fan-out's lock is held.
+func (w *Watcher) offer(e *Entry) bool {
+	if e.Revision <= w.last {
+		return true
+	}
+	select {
+	case w.c <- e:
+		w.last = e.Revision
+		return true
+	default:
+		return false
+	}
+}
+
+// finish ends a watcher that is not live. The fan-out's lock is held.
+func (w *Watcher) finish(err error) {
+	w.ended, w.err = true, err
+	close(w.quit)
+	if w.stop != nil {
+		w.stop()
+	}
+	if !w.reading {
+		close(w.c)
+	}
+}
+
+// read starts a goroutine that reads what was before w; false when the fan-out
+// is closed.
+func (f *fanout) read(w *Watcher, catchUp func() error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	w.reading = true
+	f.running.Go(func() {
+		err := catchUp()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		w.reading = false
+		switch {
+		case w.ended:
+			close(w.c)
+		case err != nil && w.live:
+			f.drop(w, err)
+		case err != nil:
+			w.finish(err)
+		}
+	})
+	return true
+}
+
+// attach ends w when ctx is done.
+func (f *fanout) attach(ctx context.Context, w *Watcher) {
+	stop := context.AfterFunc(ctx, func() { f.end(w, context.Cause(ctx)) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w.ended {
+		stop()
+		return
+	}
+	w.stop = stop
+}
+
+// catchUp hands w what was before, until it is live; nil when it is, or when it
+// has ended.
+func (s *Store) catchUp(w *Watcher) error {
+	for !s.fanout.join(w) {
+		chunk, ok := s.fanout.recall(w.last, w.filter, replayChunk)
+		upTo := w.last
+		if !ok {
+			var err error
+			if chunk, upTo, err = s.replay(w); err != nil {
+				return err
+			}
+		}
+		for _, e := range chunk {
+			select {
+			case w.c <- e:
+				w.last = e.Revision
+			case <-w.quit:
+				return nil
+			case <-s.lifetime.Done():
+				return errClosed()
+			}
+		}
+		w.last = max(w.last, upTo)
+		select {
+		case <-w.quit:
+			return nil
+		case <-s.lifetime.Done():
+			return errClosed()
+		default:
+		}
+	}
+	return nil
+}
+
+// checkOldest returns a *TooOldError when the log lacks entries after the
+// sequence.
+func (s *Store) checkOldest(ctx context.Context, after uint64) error {
+	info, err := s.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if oldest := info.State.FirstSeq; after+1 < oldest {
+		return &TooOldError{Oldest: oldest}
+	}
+	return nil
+}
+
+// replay reads the next chunk of the log for w; upTo is the sequence up to
+// which there is nothing else for it.
+func (s *Store) replay(w *Watcher) (chunk []*Entry, upTo uint64, err error) {
+	select {
+	case s.replays <- struct{}{}:
+		defer func() { <-s.replays }()
+	case <-w.quit:
+		return nil, w.last, nil
+	case <-s.lifetime.Done():
+		return nil, 0, errClosed()
+	}
+	ctx, cancel := context.WithTimeout(s.lifetime, s.cfg.AckTimeout)
+	defer cancel()
+	// Everything up to here is in the log: what the scan ends without, is not
+	// for w.
+	last := s.LastSequence()
+	n := 0
+	err = s.scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{w.filter.subjects()},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:    w.last + 1,
+	}, replayChunk, func(m message) {
+		n++
+		upTo = max(upTo, m.sequence)
+		if m.entry != nil && m.sequence > w.last && m.sequence <= last {
+			chunk = append(chunk, m.entry)
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	// The log may have been cut while it was read.
+	if err := s.checkOldest(ctx, w.last); err != nil {
+		return nil, 0, err
+	}
+	if n < replayChunk {
+		upTo = last
+	}
+	return chunk, min(upTo, last), nil
+}
