@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Matroska codec ids, see https://www.matroska.org/technical/codec_specs.html.
+const (
+	codecVP8      = "V_VP8"
+	codecVP9      = "V_VP9"
+	codecH264     = "V_MPEG4/ISO/AVC"
+	codecOpus     = "A_OPUS"
+	codecText     = "S_TEXT/UTF8"
+	codecWebVTT   = "D_WEBVTT/SUBTITLES"
+	maxFrameBytes = 8 << 20
+)
+
+// errPayload says that an RTP payload does not make sense; its frame is lost.
+var errPayload = errors.New("malformed payload")
+
+// codecConfig is what the file's header says of a stream. It is immutable; a change makes a new one.
+type codecConfig struct {
+	codec         string
+	private       []byte
+	width, height int
+	sampleRate    int
+	channels      int
+}
+
+// depacketizer turns the RTP payloads of one video codec into frames as Matroska stores them.
+type depacketizer interface {
+	// push appends what a payload carries to frame; begin is true for the first payload of a frame.
+	push(frame, payload []byte, begin bool) ([]byte, error)
+	// inspect looks at a complete frame.
+	inspect(frame []byte) frameInfo
+}
+
+// frameInfo is what a depacketizer knows of a frame.
+type frameInfo struct {
+	key           bool
+	empty         bool   // no picture in it (parameter sets alone); not to be written
+	broken        bool   // its beginning is missing
+	width, height int    // of a keyframe
+	private       []byte // CodecPrivate, of a keyframe; not changed later
+}
+
+// newDepacketizer returns the codec of a track; the depacketizer is nil for audio.
+func newDepacketizer(info TrackInfo) (codec string, d depacketizer, err error) {
+	switch mime := strings.ToLower(info.MimeType); {
+	case info.Kind == Audio && mime == "audio/opus":
+		return codecOpus, nil, nil
+	case info.Kind == Video && mime == "video/vp8":
+		return codecVP8, &vp8{}, nil
+	case info.Kind == Video && mime == "video/vp9":
+		return codecVP9, &vp9{}, nil
+	case info.Kind == Video && mime == "video/h264":
+		return codecH264, newH264(info.FmtpLine), nil
+	}
+	return "", nil, fmt.Errorf("%w: %s %q", ErrUnsupportedCodec, info.Kind, info.MimeType)
+}
+
+// inWebM tells whether a WebM file may hold the codec.
+func inWebM(codec string) bool {
+	return codec != codecH264 && codec != codecText
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// conclude turns the recorded files into the wanted ones and returns these. It may be repeated until the
+// manifest says that it is done; nothing is removed before that.
+func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]File, error) {
+	if m.State != stateDone {
+		var files []File
+		var err error
+		if _, ok := m.options(dir).converts(); ok && m.hasMedia() {
+			files, err = r.convert(ctx, dir, m)
+			if ctx.Err() != nil {
+				return recorded(dir, m), err
+			}
+			if err != nil {
+				m.ConvertError = err.Error()
+			}
+		}
+		if len(files) == 0 {
+			files = recorded(dir, m)
+		}
+		if m.Files, err = withChat(dir, m, files); err != nil {
+			return files, err
+		}
+		m.State = stateDone
+		if err := m.save(dir); err != nil {
+			return m.Files, fmt.Errorf("%w: %w", ErrWrite, err)
+		}
+	}
+	r.sweep(dir, m)
+	return m.Files, m.err()
+}
+
+// err is what the recording is to be blamed for.
+func (m *manifest) err() error {
+	var errs []error
+	if m.WriteError != "" {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrWrite, m.WriteError))
+	}
+	if m.ConvertError != "" {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrConvert, m.ConvertError))
+	}
+	return errors.Join(errs...)
+}
+
+// sweep removes what was only material: converted files, files without a frame, and chat that is a subtitle.
+func (r *Recorder) sweep(dir string, m *manifest) {
+	keep := map[string]bool{}
+	for _, f := range m.Files {
+		keep[f.Name] = true
+	}
+	names := []string{chatName}
+	for i := range m.Outputs {
+		names = append(names, m.Outputs[i].Name)
+	}
+	for _, name := range names {
+		if keep[name] {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.cfg.Logger.Warn("recording: a working file could not be removed", "err", err)
+		}
+	}
+}
+
+// hasMedia tells whether anything was recorded but chat.
+func (m *manifest) hasMedia() bool {
+	for _, o := range m.Outputs {
+		if o.Frames > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// recorded lists the files as they were recorded.
+func recorded(dir string, m *manifest) (files []File) {
+	for i := range m.Outputs {
+		o := &m.Outputs[i]
+		if o.Frames == 0 {
+			continue
+		}
+		f := File{Name: o.Name, Size: o.Size, Duration: o.Duration, MediaType: o.mediaType()}
+		if m.options(dir).perUser() {
+			f.UserID = o.Streams[0].UserID
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+func (o *manifestOutput) mediaType() string {
+	kind := "audio/"
+	for _, s := range o.Streams {
+		if s.Type == trackVideo {
+			kind = "video/"
+		}
+	}
+	if o.DocType == "webm" {
+		return kind + "webm"
+	}
+	return kind + "x-matroska"
+}
+
+// withChat adds chat.vtt to the files, unless the chat is a track of the one media file.
+func withChat(dir string, m *manifest, files []File) ([]File, error) {
+	if !m.Chat || m.Type == TypeFile && len(files) > 0 {
+		return files, nil
+	}
+	info, err := os.Stat(filepath.Join(dir, chatName))
+	if err != nil {
+		return nil, fmt.Errorf("chat: %w", err)
+	}
+	return append(files, File{Name: chatName, Size: info.Size(), MediaType: "text/vtt"}), nil
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import "time"
+
+const (
+	// jitterSize bounds how many packets wait for a missing one; a power of two.
+	jitterSize = 512
+	// jitterBytes bounds their size.
+	jitterBytes = 2 << 20
+	// jitterWait is how long a missing packet is waited for: time for a NACK and its answer.
+	jitterWait = 300 * time.Millisecond
+	// restartAfter is how many packets in a row from far off mean that the source counts anew.
+	restartAfter = 3
+)
+
+// packet is what the recorder needs of an RTP packet.
+type packet struct {
+	seq     uint16
+	marker  bool
+	ts      uint32
+	payload []byte
+	arrival time.Duration
+}
+
+// jitterBuffer puts packets in order. A packet in order passes through without a copy. Packets after a gap are
+// copied and wait for the gap to be filled, at most jitterWait; then the gap is lost. Duplicates and packets
+// that come after their gap was given up are dropped. Sequence numbers wrap.
+type jitterBuffer struct {
+	out func(p packet, lost bool) // lost: packets before this one are missing for good
+
+	started bool
+	next    uint16 // the sequence number that out waits for
+	ring    [jitterSize]*packet
+	count   int
+	bytes   int
+	since   time.Duration // arrival of the oldest waiting packet
+	lost    bool          // the next packet comes after a loss
+	strange int           // packets in a row from far off
+	free    []*packet
+}
+
+// push takes a packet; its payload is only borrowed.
+func (j *jitterBuffer) push(p packet) {
+	if !j.started {
+		j.started, j.next = true, p.seq
+	}
+	d := int(int16(p.seq - j.next))
+	if d < -jitterSize*4 || d > jitterSize*4 {
+		if j.strange++; j.strange < restartAfter {
+			return
+		}
+		j.flush()
+		j.next, j.lost, d = p.seq, true, 0
+	}
+	j.strange = 0
+	switch {
+	case d == 0:
+		j.deliver(p)
+		j.drain()
+	case d < 0: // a duplicate, or given up already
+	default:
+		for d >= jitterSize || j.bytes+len(p.payload) > jitterBytes && j.count > 0 {
+			if j.count == 0 {
+				j.next, j.lost = p.seq, true
+			} else {
+				j.skip()
+			}
+			if d = int(int16(p.seq - j.next)); d <= 0 {
+				j.push(p)
+				return
+			}
+		}
+		j.keep(p)
+		j.expire(p.arrival)
+	}
+}
+
+// expire gives up gaps that have been waited for long enough.
+func (j *jitterBuffer) expire(now time.Duration) {
+	for j.count > 0 && now-j.since >= jitterWait {
+		j.skip()
+	}
+}
+
+// flush gives out all that waits.
+func (j *jitterBuffer) flush() {
+	for j.count > 0 {
+		j.skip()
+	}
+}
+
+func (j *jitterBuffer) keep(p packet) {
+	slot := &j.ring[p.seq%jitterSize]
+	if *slot != nil {
+		return // a duplicate: within the ring's reach the slot belongs to one number
+	}
+	var c *packet
+	if n := len(j.free); n > 0 {
+		c, j.free = j.free[n-1], j.free[:n-1]
+	} else {
+		c = new(packet)
+	}
+	payload := append(c.payload[:0], p.payload...)
+	*c = p
+	c.payload = payload
+	*slot = c
+	if j.count == 0 {
+		j.since = p.arrival
+	}
+	j.count++
+	j.bytes += len(payload)
+}
+
+// skip gives up the present gap.
+func (j *jitterBuffer) skip() {
+	for j.ring[j.next%jitterSize] == nil {
+		j.next++
+	}
+	j.lost = true
+	j.drain()
+}
+
+// drain gives out packets up to the next gap.
+func (j *jitterBuffer) drain() {
+	if j.count == 0 {
+		return
+	}
+	for {
+		slot := &j.ring[j.next%jitterSize]
+		p := *slot
+		if p == nil {
+			break
+		}
+		*slot = nil
+		j.count--
+		j.bytes -= len(p.payload)
+		j.deliver(*p)
+		if len(j.free) < jitterSize/8 {
+			j.free = append(j.free, p)
+		}
+	}
+	if j.count == 0 {
+		return
+	}
+	for i := j.next; ; i++ {
+		if p := j.ring[i%jitterSize]; p != nil {
+			j.since = p.arrival
+			return
+		}
+	}
+}
+
+func (j *jitterBuffer) deliver(p packet) {
+	j.next = p.seq + 1
+	lost := j.lost
+	j.lost = false
+	j.out(p, lost)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// File is one finished file of a recording.
+type File struct {
+	Name   string // in Options.Dir
+	UserID string // the publisher's, for TypeList; else empty
+	Size   int64  // bytes
+	// Duration is the length of the file's timeline: from the recording's beginning to the end of the last
+	// frame, whenever the first one came. 0 for chat.
+	Duration  time.Duration
+	MediaType string
+}
+
+// How far a recording has come, as its manifest says.
+const (
+	stateRecording = "recording" // files are being written, or were when the process died
+	stateWritten   = "written"   // files are whole; a conversion may be left to do
+	stateDone      = "done"
+)
+
+const manifestVersion = 1
+
+// manifest is the recording's own record of what it is and how far it has come. It is written before any media,
+// replaced as a whole at every change, and enough to rebuild the head of every file.
+type manifest struct {
+	Version int              `json:"version"`
+	State   string           `json:"state"`
+	Begin   time.Time        `json:"begin"`
+	Format  Format           `json:"format"`
+	Type    Type             `json:"type"`
+	Layout  Layout           `json:"layout"`
+	Outputs []manifestOutput `json:"outputs"`
+	Chat    bool             `json:"chat,omitempty"` // chat.vtt is finished
+	Files   []File           `json:"files,omitempty"`
+	// Why the disk refused media, and why ffmpeg failed.
+	WriteError   string `json:"writeError,omitempty"`
+	ConvertError string `json:"convertError,omitempty"`
+}
+
+// manifestOutput is one file as recorded.
+type manifestOutput struct {
+	Name     string        `json:"name"`
+	DocType  string        `json:"docType"`
+	Room     int           `json:"room"` // bytes of the head
+	Streams  []*stream     `json:"streams"`
+	Frames   int64         `json:"frames"`
+	Size     int64         `json:"size"`
+	Duration time.Duration `json:"duration"`
+}
+
+func newManifest(o Options) *manifest {
+	return &manifest{
+		Version: manifestVersion, State: stateRecording, Begin: o.Begin.UTC(),
+		Format: o.Format, Type: o.Type, Layout: o.Layout,
+	}
+}
+
+func (m *manifest) options(dir string) Options {
+	return Options{Dir: dir, Format: m.Format, Type: m.Type, Layout: m.Layout, Begin: m.Begin}
+}
+
+func manifestPath(dir string) string { return filepath.Join(dir, "recording.json") }
+
+// save replaces the manifest in one step.
+func (m *manifest) save(dir string) error {
+	data, err := json.MarshalIndent(m, "", "\t")
+	if err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	path := manifestPath(dir)
+	f, err := os.CreateTemp(dir, ".recording-*.json")
+	if err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err == nil && m.State != stateRecording {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("manifest: %w", errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}
+
+func loadManifest(dir string) (*manifest, error) {
+	data, err := os.ReadFile(manifestPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w in %s: %w", ErrNoManifest, dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recover recording: %w", err)
+	}
+	var m manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("recover recording: manifest in %s: %w", dir, err)
+	}
+	if m.Version != manifestVersion {
+		return nil, fmt.Errorf("recover recording: manifest in %s has version %d, want %d", dir, m.Version, manifestVersion)
+	}
+	for _, o := range m.Outputs {
+		if o.Name != filepath.Base(o.Name) || strings.HasPrefix(o.Name, ".") {
+			return nil, fmt.Errorf("recover recording: manifest in %s names %q", dir, o.Name)
+		}
+	}
+	return &m, nil
+}
+
+// fileName makes a publisher's id fit for a file's name and a URL. Different ids may give the same name.
+func fileName(id string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '_'
+	}, id)
+	name = clip(name, 64)
+	if strings.Trim(name, "_-") == "" {
+		return "user"
+	}
+	return name
+}
+
+func trimExt(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }

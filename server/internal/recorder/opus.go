@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// opusSilence is 20 ms of silence: CELT, full band, mono, one frame.
+var opusSilence = [...]byte{0xf8, 0xff, 0xfe}
+
+const opusSilenceLength = 20 * time.Millisecond
+
+// opusHead is the identification header (RFC 7845 section 5.1). The pre-skip is 0: a live stream is joined in
+// the middle, and its timestamps are those of the sound.
+func opusHead(channels int) []byte {
+	b := append([]byte("OpusHead"), 1, byte(channels))
+	b = binary.LittleEndian.AppendUint16(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 48000)
+	return append(b, 0, 0, 0) // output gain, mapping family
+}
+
+// opusLength tells how long a packet lasts (RFC 6716 section 3.1).
+func opusLength(p []byte) time.Duration {
+	if len(p) == 0 {
+		return 0
+	}
+	var frame time.Duration
+	switch config := p[0] >> 3; {
+	case config < 12: // SILK: 10, 20, 40, 60 ms
+		frame = [...]time.Duration{10, 20, 40, 60}[config&3] * time.Millisecond
+	case config < 16: // hybrid: 10, 20 ms
+		frame = [...]time.Duration{10, 20}[config&1] * time.Millisecond
+	default: // CELT: 2.5, 5, 10, 20 ms
+		frame = 2500 * time.Microsecond << (config & 3)
+	}
+	n := time.Duration(1)
+	switch p[0] & 3 {
+	case 1, 2:
+		n = 2
+	case 3:
+		if len(p) > 1 {
+			n = time.Duration(p[1] & 0x3f)
+		}
+	}
+	return min(n*frame, 120*time.Millisecond)
+}

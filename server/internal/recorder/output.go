@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	headRoomUser  = 4 << 10  // of a publisher's file: some 20 tracks
+	headRoomFile  = 64 << 10 // of a file for all: some 400 tracks
+	clusterSpan   = 5 * time.Second
+	clusterBytes  = 4 << 20
+	writeBytes    = 1 << 20 // a batch larger than this is written in parts
+	videoCueEvery = time.Second
+	audioCueEvery = 5 * time.Second
+	maxCues       = 1 << 16
+	// subtitleLength is how long a line of chat is shown.
+	subtitleLength = 5 * time.Second
+)
+
+var errHeadFull = errors.New("no room for another track in the file's head")
+
+// mediaFile is what an output needs of an *os.File.
+type mediaFile interface {
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+}
+
+// fileOpener creates a media file or, for recovery, opens it.
+type fileOpener func(path string) (mediaFile, error)
+
+func openFile(path string) (mediaFile, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+}
+
+// slot is one track of an output.
+type slot struct {
+	*stream
+	number int
+	owner  *Track // writes here, alone; another may follow when it is closed
+	config *codecConfig
+	last   int64         // ms, of the newest block; -1 without
+	end    time.Duration // of the newest block
+	cued   time.Duration // time of the newest cue; -1 without
+}
+
+// output is one Matroska file being written. The file is complete after each flush: whole clusters of known
+// size follow a head that names every track in them, so that a crash costs only what was not flushed.
+// It belongs to one goroutine.
+type output struct {
+	name         string
+	file         mediaFile
+	head         fileHead
+	segmentStart int64
+	slots        []*slot
+	size         int64 // of what is whole
+	end          time.Duration
+	silence      bool // fill the gaps of audio with silence
+	headDirty    bool
+
+	buf       []byte // clusters not yet written
+	clusterAt int    // start of the open one in buf; -1 without
+	clusterTS int64
+	cues      []cue
+	thinned   time.Duration // the least distance of cues, when there were too many
+	frames    int64
+}
+
+func newOutput(name string, file mediaFile, head fileHead) (*output, error) {
+	start, err := head.segmentStart()
+	if err != nil {
+		return nil, err
+	}
+	return &output{name: name, file: file, head: head, segmentStart: start, size: int64(head.room), clusterAt: -1}, nil
+}
+
+// addStream makes a slot; the head on disk follows with the next flush, before any block of the new track.
+// It returns errHeadFull when the file can hold no further track.
+func (o *output) addStream(s *stream) (*slot, error) {
+	h := o.head
+	h.streams = append(h.streams[:len(h.streams):len(h.streams)], s)
+	h.duration, h.cues, h.end = time.Hour, 1, 1<<40 // what will be added at the end needs room too
+	if _, _, err := h.marshal(); err != nil {
+		return nil, err
+	}
+	sl := &slot{stream: s, number: len(h.streams), last: -1, cued: -1}
+	o.head.streams = h.streams
+	o.slots = append(o.slots, sl)
+	o.headDirty = true
+	return sl, nil
+}
+
+// block adds a frame to the open cluster. ts is the time from the recording's beginning.
+func (o *output) block(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
+	if o.silence && s.Type == trackAudio {
+		for ; s.end+opusSilenceLength+5*time.Millisecond <= ts; s.end += opusSilenceLength {
+			if err := o.simple(s, s.end, opusSilenceLength, true, opusSilence[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return o.simple(s, ts, lasts, key, data)
+}
+
+func (o *output) simple(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
+	ms := max(ts.Milliseconds(), s.last+1)
+	if err := o.open(ms, key && s.Type == trackVideo); err != nil {
+		return err
+	}
+	o.cue(s, ms, key)
+	o.buf = appendSimpleBlock(o.buf, s.number, int16(ms-o.clusterTS), key, data)
+	o.advance(s, ms, lasts)
+	return nil
+}
+
+// subtitle adds a line of chat.
+func (o *output) subtitle(s *slot, ts time.Duration, text []byte) error {
+	ms := max(ts.Milliseconds(), s.last+1)
+	if err := o.open(ms, false); err != nil {
+		return err
+	}
+	o.buf = appendBlockGroup(o.buf, s.number, int16(ms-o.clusterTS), subtitleLength.Milliseconds(), text)
+	s.last = ms
+	return nil
+}
+
+func (o *output) advance(s *slot, ms int64, lasts time.Duration) {
+	if lasts == 0 { // video: as long as the frame before, within reason
+		lasts = 40 * time.Millisecond
+		if s.last >= 0 {
+			lasts = min(time.Duration(ms-s.last)*time.Millisecond, 100*time.Millisecond)
+		}
+	}
+	s.last = ms
+	s.end = time.Duration(ms)*time.Millisecond + lasts
+	o.end = max(o.end, s.end)
+	o.frames++
+}
+
+// open makes sure that a cluster is open that can hold a block at ms; fresh wants it to be a new one.
+func (o *output) open(ms int64, fresh bool) error {
+	if o.clusterAt >= 0 {
+		d := ms - o.clusterTS
+		if !fresh && d >= 0 && d < clusterSpan.Milliseconds() && len(o.buf)-o.clusterAt < clusterBytes {
+			return nil
+		}
+		o.closeCluster()
+		if len(o.buf) >= writeBytes {
+			if err := o.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	o.clusterAt, o.clusterTS = len(o.buf), ms
+	o.buf = appendCluster(o.buf, ms)
+	return nil
+}
+
+func (o *output) closeCluster() {
+	if o.clusterAt >= 0 {
+		closeCluster(o.buf[o.clusterAt:])
+		o.clusterAt = -1
+	}
+}
+
+// cue enters the block that is about to be written into the index, if one should be able to seek to it.
+func (o *output) cue(s *slot, ms int64, key bool) {
+	o.cueAt(s, ms, key, o.size+int64(o.clusterAt), uint32(len(o.buf)-o.clusterAt-12))
+}
+
+func (o *output) cueAt(s *slot, ms int64, key bool, cluster int64, relative uint32) {
+	ts := time.Duration(ms) * time.Millisecond
+	every := max(videoCueEvery, o.thinned)
+	if s.Type == trackAudio {
+		every = max(audioCueEvery, o.thinned)
+	}
+	if !key || s.cued >= 0 && ts-s.cued < every {
+		return
+	}
+	s.cued = ts
+	o.cues = append(o.cues, cue{at: ms, cluster: cluster, relative: relative, track: uint32(s.number)})
+	if len(o.cues) < maxCues {
+		return
+	}
+	kept := o.cues[:0]
+	for i, c := range o.cues {
+		if i%2 == 0 {
+			kept = append(kept, c)
+		}
+	}
+	o.cues = kept
+	o.thinned = 2 * max(videoCueEvery, o.thinned)
+}
+
+// flush writes what has come: the head first when it has changed, then the clusters in one piece.
+func (o *output) flush() error {
+	if o.headDirty {
+		if err := o.writeHead(); err != nil {
+			return err
+		}
+	}
+	o.closeCluster()
+	if len(o.buf) == 0 {
+		return nil
+	}
+	if _, err := o.file.WriteAt(o.buf, o.size); err != nil {
+		return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+	}
+	o.size += int64(len(o.buf))
+	o.buf = o.buf[:0]
+	if cap(o.buf) > 4*writeBytes {
+		o.buf = nil
+	}
+	return nil
+}
+
+func (o *output) writeHead() error {
+	data, n, err := o.head.marshal()
+	if err != nil {
+		return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+	}
+	if o.size > int64(o.head.room) {
+		data = data[:n] // the rest is zeros already, and a short write is as good as atomic
+	}
+	if _, err := o.file.WriteAt(data, 0); err != nil {
+		return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+	}
+	o.headDirty = false
+	return nil
+}
+
+// finish makes the file final: cues, duration, sizes; and closes it. It does as much as it can when the disk
+// refuses something: without room for the cues the file is left without them.
+func (o *output) finish() error {
+	err := o.flush()
+	o.buf, o.clusterAt = nil, -1
+	if err == nil {
+		var cues []byte
+		if cues, err = marshalCues(o.cues, o.segmentStart); err == nil {
+			if _, err = o.file.WriteAt(cues, o.size); err == nil {
+				o.head.cues = o.size
+				o.size += int64(len(cues))
+			}
+		}
+		if err != nil {
+			err = fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+		}
+	}
+	// A write that failed may have left half a cluster behind.
+	err = errors.Join(err, o.file.Truncate(o.size))
+	o.head.end, o.head.duration = o.size, o.end
+	return errors.Join(err, o.writeHead(), o.file.Sync(), o.file.Close())
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// interleave is how long frames are held back to sort those of different tracks by time.
+	interleave = 200 * time.Millisecond
+	// kickBytes wakes the writer before its time.
+	kickBytes = 2 << 20
+	// maxChatQueue bounds the chat messages that wait for the disk.
+	maxChatQueue = 4096
+	// maxChatText bounds one message; what is longer is cut.
+	maxChatText = 8 << 10
+)
+
+// A Recording is one class being recorded. Its methods are safe for concurrent use.
+//
+// One goroutine writes the files. Tracks put whole frames into a batch in memory, which it takes and writes
+// every Config.FlushInterval.
+type Recording struct {
+	r    *Recorder
+	opts Options
+
+	mu      sync.Mutex
+	pending *batch
+	spare   *batch // empty; the writer gives it back
+	tracks  []*Track
+	senders map[senderKey]*senderClock
+	stopped bool
+	dropped int // frames, since the last flush
+
+	err  atomic.Pointer[error] // why the disk refused
+	kick chan struct{}
+	stop chan struct{} // closed by the first Stop
+	done chan struct{} // closed by run
+
+	concluding sync.Mutex
+	concluded  bool
+	files      []File
+	finalErr   error
+
+	writer *writer
+}
+
+type senderKey struct{ user, stream string }
+
+func newRecording(r *Recorder, opts Options, m *manifest) *Recording {
+	rec := &Recording{
+		r: r, opts: opts, pending: &batch{}, spare: &batch{}, senders: map[senderKey]*senderClock{},
+		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	rec.writer = newWriter(r, opts, m)
+	return rec
+}
+
+// AddTrack adds a stream. It may be called at any time before Stop; the stream enters the files with its first
+// media. ErrUnsupportedCodec, ErrInvalidOptions when the info makes no sense, ErrStopped.
+func (rec *Recording) AddTrack(info TrackInfo) (*Track, error) {
+	if info.ClockRate == 0 {
+		info.ClockRate = 90000
+		if info.Kind == Audio {
+			info.ClockRate = 48000
+		}
+	}
+	if info.Kind == Audio && info.Channels == 0 {
+		info.Channels = 2
+	}
+	if info.Channels > 2 || info.ClockRate > 1e6 {
+		return nil, fmt.Errorf("%w: %d channels at %d Hz", ErrInvalidOptions, info.Channels, info.ClockRate)
+	}
+	codec, d, err := newDepacketizer(info)
+	if err != nil {
+		return nil, err
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.stopped {
+		return nil, ErrStopped
+	}
+	key := senderKey{info.UserID, info.StreamID}
+	sender := rec.senders[key]
+	if sender == nil {
+		sender = newSenderClock()
+		rec.senders[key] = sender
+	}
+	t := newTrack(rec, info, codec, d, sender)
+	t.ignored = rec.opts.Type == TypeMP3 && info.Kind == Video
+	rec.tracks = append(slices.Clip(rec.tracks), t) // the writer may be reading the old slice
+	return t, nil
+}
+
+// forget drops a closed track, and its sender's clock with the last track of it.
+func (rec *Recording) forget(t *Track) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	same := 0
+	kept := make([]*Track, 0, len(rec.tracks))
+	for _, o := range rec.tracks {
+		if o == t {
+			continue
+		}
+		kept = append(kept, o)
+		if o.clock.sender == t.clock.sender {
+			same++
+		}
+	}
+	rec.tracks = kept
+	if same == 0 {
+		delete(rec.senders, senderKey{t.info.UserID, t.info.StreamID})
+	}
+}
+
+// WriteChat records a message when Options.Chat is set, and ignores it otherwise. ErrStopped, ErrOverloaded when
+// the disk is so far behind that thousands of messages wait, ErrWrite as WriteRTP.
+func (rec *Recording) WriteChat(m ChatMessage) error {
+	if !rec.opts.Chat {
+		return nil
+	}
+	if err := rec.failed(); err != nil {
+		return err
+	}
+	if m.At.IsZero() {
+		m.At = rec.r.cfg.Now()
+	}
+	if len(m.Text) > maxChatText {
+		m.Text = m.Text[:maxChatText]
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.stopped {
+		return ErrStopped
+	}
+	if len(rec.pending.chat) >= maxChatQueue {
+		return ErrOverloaded
+	}
+	rec.pending.chat = append(rec.pending.chat, m)
+	return nil
+}
+
+// Stop ends the recording: it writes what is left, gives every file its duration and index, and converts where
+// the options ask for it. It returns the finished files, none and no error when there was no media.
+//
+// When the disk refused media the error wraps ErrWrite, and when the conversion failed ErrConvert; what could be
+// saved is returned beside it. When ctx ends first, its error is returned and the rest is left to another Stop
+// or to Recover. Further calls return the same once it is settled. Stop may be called by several goroutines.
+func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
+	rec.mu.Lock()
+	first := !rec.stopped
+	rec.stopped = true
+	tracks := rec.tracks
+	rec.mu.Unlock()
+	if first {
+		for _, t := range tracks {
+			_ = t.Close() // never fails
+		}
+		close(rec.stop)
+	}
+	select {
+	case <-rec.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("stop recording: %w", ctx.Err())
+	}
+	rec.concluding.Lock()
+	defer rec.concluding.Unlock()
+	if rec.concluded {
+		return slices.Clone(rec.files), rec.finalErr
+	}
+	files, err := rec.r.conclude(ctx, rec.opts.Dir, rec.writer.manifest)
+	err = errors.Join(rec.failed(), err)
+	if ctx.Err() == nil {
+		rec.concluded, rec.files, rec.finalErr = true, files, err
+	}
+	return slices.Clone(files), err
+}
+
+// failed returns why the disk refused media, or nil.
+func (rec *Recording) failed() error {
+	if p := rec.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// closedError is the error for a write to a closed track.
+func (rec *Recording) closedError() error {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.stopped {
+		return ErrStopped
+	}
+	return ErrTrackClosed
+}
+
+// since converts a time to one since the beginning, within reason.
+func (rec *Recording) since(at time.Time) time.Duration {
+	if at.IsZero() {
+		at = rec.r.cfg.Now()
+	}
+	return min(max(at.Sub(rec.opts.Begin), 0), maxDuration)
+}
+
+// push hands a frame to the writer; false when the queue is full.
+func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *codecConfig, data []byte) bool {
+	rec.mu.Lock()
+	b := rec.pending
+	if len(b.data)+len(data) > rec.r.cfg.QueueBytes {
+		rec.dropped++
+		rec.mu.Unlock()
+		return false
+	}
+	b.add(frame{track: t, config: config, ts: ts, lasts: lasts, key: key}, data)
+	full := len(b.data) >= kickBytes
+	rec.mu.Unlock()
+	if full {
+		select {
+		case rec.kick <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// run is the goroutine that owns the files.
+func (rec *Recording) run() {
+	defer close(rec.done)
+	ticker := time.NewTicker(rec.r.cfg.FlushInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			rec.poll()
+			rec.flush(false)
+		case <-rec.kick:
+			rec.flush(false)
+		case <-rec.stop:
+			rec.flush(true)
+			rec.fail(rec.writer.finish())
+			return
+		}
+	}
+}
+
+// poll lets the tracks do what is due.
+func (rec *Recording) poll() {
+	rec.mu.Lock()
+	tracks := rec.tracks
+	rec.mu.Unlock()
+	now := rec.since(time.Time{})
+	for _, t := range tracks {
+		t.poll(now)
+	}
+}
+
+// flush writes what has come, all of it when last is set.
+func (rec *Recording) flush(last bool) {
+	rec.mu.Lock()
+	b := rec.pending
+	rec.pending, rec.spare = rec.spare, nil
+	dropped := rec.dropped
+	rec.dropped = 0
+	rec.mu.Unlock()
+	if dropped > 0 {
+		rec.r.cfg.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
+	}
+	if rec.failed() == nil {
+		rec.fail(rec.writer.write(b, last))
+	}
+	b.reset()
+	rec.mu.Lock()
+	rec.spare = b
+	rec.mu.Unlock()
+}
+
+func (rec *Recording) fail(err error) {
+	if err == nil || rec.failed() != nil {
+		return
+	}
+	rec.err.Store(&err)
+	rec.r.cfg.Logger.Error("recording: the disk refused media", "err", err, "dir", rec.opts.Dir)
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+const (
+	// keyframeRetry is how often a missing keyframe is asked for again.
+	keyframeRetry = time.Second
+	// keyframeEvery is how old a keyframe may grow before a new one is asked for, so that one can seek.
+	keyframeEvery = 10 * time.Second
+	// maxFreeze is how long video waits for a keyframe after a loss before it goes on without.
+	maxFreeze = 5 * time.Second
+	// maxDuration bounds every time in a recording; what lies beyond is nonsense.
+	maxDuration = 7 * 24 * time.Hour
+)
+
+// A Track is one RTP stream on its way into a file. Its methods are safe for concurrent use and never wait for
+// the disk.
+type Track struct {
+	rec     *Recording
+	info    TrackInfo
+	codec   string
+	gone    atomic.Bool // closed, for the writer to see without the lock
+	buried  int         // flushes since; the writer's
+	ignored bool        // what the track carries is not recorded
+	request atomic.Bool // a keyframe is to be asked for when the lock is released
+
+	mu     sync.Mutex
+	jitter jitterBuffer
+	clock  *trackClock
+	ssrc   uint32
+	begun  bool
+	closed bool
+
+	// video
+	depacketizer depacketizer
+	frame        []byte // the frame being gathered
+	frameTS      uint32
+	gathering    bool
+	waitKey      bool          // frames are dropped until a keyframe
+	waitSince    time.Duration // of that
+	seenKey      bool          // there was a keyframe once
+	lastKey      time.Duration // arrival
+	lastRequest  time.Duration
+	config       *codecConfig
+}
+
+func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, sender *senderClock) *Track {
+	t := &Track{
+		rec: rec, info: info, codec: codec,
+		clock:        newTrackClock(info.ClockRate, sender),
+		depacketizer: d, waitKey: d != nil, lastRequest: -keyframeRetry,
+	}
+	t.jitter.out = t.ordered
+	if d == nil {
+		t.config = &codecConfig{
+			codec: codec, private: opusHead(int(info.Channels)), sampleRate: 48000, channels: int(info.Channels),
+		}
+	}
+	return t
+}
+
+// WriteRTP takes the next packet as it arrived, in any order; p is only read, and not kept. arrival is on the
+// clock of Config.Now.
+//
+// It returns ErrTrackClosed or ErrStopped when there is nothing more to write to, and an error that wraps
+// ErrWrite when the disk has refused media: the recording has ended then, and the reader should stop.
+// Malformed payloads, losses and a disk that is too slow for a while are no errors: what cannot be written is
+// left out, and a keyframe is asked for.
+func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
+	if err := t.rec.failed(); err != nil {
+		return err
+	}
+	if t.ignored && !t.gone.Load() {
+		return nil
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return t.rec.closedError()
+	}
+	at := t.rec.since(arrival)
+	if !t.begun || p.SSRC != t.ssrc {
+		t.restart(p.SSRC, at)
+	}
+	if len(p.Payload) > 0 {
+		t.clock.observe(p.Timestamp, at)
+	}
+	t.jitter.push(packet{seq: p.SequenceNumber, marker: p.Marker, ts: p.Timestamp, payload: p.Payload, arrival: at})
+	t.checkKeyframe(at)
+	t.mu.Unlock()
+	t.askKeyframe()
+	return nil
+}
+
+// WriteSenderReport takes an RTCP sender report: at ntp on the sender's clock the stream's RTP clock showed rtp.
+// arrival is not needed at present, the packets themselves say how the sender's clock relates to ours.
+func (t *Track) WriteSenderReport(ntp time.Time, rtp uint32, arrival time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.clock.report(ntp, rtp)
+	}
+}
+
+// Close ends the track; what waited for missing packets is written. A later track of the same user and codec
+// goes on in the same place of the same file. Closing twice is harmless; the error is always nil.
+func (t *Track) Close() error {
+	t.mu.Lock()
+	if !t.closed {
+		t.jitter.flush()
+		t.closed = true
+	}
+	t.mu.Unlock()
+	t.gone.Store(true)
+	t.rec.forget(t)
+	return nil
+}
+
+// restart begins with a new source of packets.
+func (t *Track) restart(ssrc uint32, at time.Duration) {
+	if t.begun {
+		t.jitter.flush()
+		t.clock.restart()
+		t.lose(at)
+	}
+	t.begun, t.ssrc = true, ssrc
+	t.jitter = jitterBuffer{out: t.ordered, free: t.jitter.free}
+}
+
+// poll does what is due without a packet.
+func (t *Track) poll(now time.Duration) {
+	t.mu.Lock()
+	if !t.closed {
+		t.jitter.expire(now)
+		t.checkKeyframe(now)
+	}
+	t.mu.Unlock()
+	t.askKeyframe()
+}
+
+// ordered takes packets in the order of their sequence numbers.
+func (t *Track) ordered(p packet, lost bool) {
+	if t.depacketizer == nil {
+		if len(p.payload) > 0 {
+			t.rec.push(t, t.clock.at(p.ts), opusLength(p.payload), true, t.config, p.payload)
+		}
+		return
+	}
+	if lost {
+		t.lose(p.arrival)
+	}
+	if len(p.payload) == 0 {
+		return // padding
+	}
+	if t.gathering && p.ts != t.frameTS {
+		t.finish(p.arrival) // its last packet bore no marker
+	}
+	begin := !t.gathering
+	if begin {
+		t.gathering, t.frameTS, t.frame = true, p.ts, t.frame[:0]
+	}
+	var err error
+	t.frame, err = t.depacketizer.push(t.frame, p.payload, begin || len(t.frame) == 0)
+	if err != nil || len(t.frame) > maxFrameBytes {
+		t.lose(p.arrival)
+		return
+	}
+	if p.marker {
+		t.finish(p.arrival)
+	}
+}
+
+// finish passes on the gathered frame.
+func (t *Track) finish(arrival time.Duration) {
+	t.gathering = false
+	if len(t.frame) == 0 {
+		return
+	}
+	info := t.depacketizer.inspect(t.frame)
+	if info.broken {
+		t.lose(arrival)
+	}
+	if info.empty || info.broken {
+		return
+	}
+	if info.key {
+		t.waitKey, t.seenKey, t.lastKey = false, true, arrival
+		if c := t.config; c == nil || c.width != info.width || c.height != info.height || !slices.Equal(c.private, info.private) {
+			t.config = &codecConfig{codec: t.codec, private: info.private, width: info.width, height: info.height}
+		}
+	}
+	if t.waitKey {
+		if !t.seenKey || arrival-t.waitSince < maxFreeze {
+			return
+		}
+		t.waitKey = false
+	}
+	if !t.rec.push(t, t.clock.at(t.frameTS), 0, info.key, t.config, t.frame) {
+		t.lose(arrival)
+	}
+}
+
+// lose drops the gathered frame. What follows refers to it, so video pauses until a keyframe: every player
+// survives a pause, and few survive frames that refer to nothing.
+func (t *Track) lose(at time.Duration) {
+	if t.depacketizer == nil {
+		return
+	}
+	t.gathering, t.frame = false, t.frame[:0]
+	if !t.waitKey {
+		t.waitKey, t.waitSince = true, at
+	}
+}
+
+// checkKeyframe decides whether a keyframe is wanted now.
+func (t *Track) checkKeyframe(now time.Duration) {
+	if t.depacketizer == nil || !t.begun || now-t.lastRequest < keyframeRetry {
+		return
+	}
+	if t.waitKey || now-max(t.lastKey, t.lastRequest) >= keyframeEvery && now-t.clock.arrival < keyframeRetry {
+		t.lastRequest = now
+		t.request.Store(true)
+	}
+}
+
+// askKeyframe passes the wish on, outside of the lock.
+func (t *Track) askKeyframe() {
+	if t.request.Load() && t.request.Swap(false) && t.info.RequestKeyframe != nil {
+		t.info.RequestKeyframe()
+	}
+}

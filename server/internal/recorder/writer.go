@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// maxEarlyChat bounds the chat that waits for the one file of TypeFile to come into being.
+const maxEarlyChat = 4096
+
+// writer decides which frame goes into which file. It belongs to the recording's goroutine.
+type writer struct {
+	r        *Recorder
+	opts     Options
+	manifest *manifest
+	outputs  []*output
+	slots    map[*Track]*slot
+	outputOf map[*slot]*output
+
+	carry *batch  // frames held back for the next flush
+	spare *batch  // empty, takes turns with carry
+	order []frame // what is being written, by time
+	chat  *chatFile
+	early []ChatMessage // waits for the file
+}
+
+func newWriter(r *Recorder, opts Options, m *manifest) *writer {
+	return &writer{
+		r: r, opts: opts, manifest: m, slots: map[*Track]*slot{}, outputOf: map[*slot]*output{},
+		carry: &batch{}, spare: &batch{},
+	}
+}
+
+// write writes the frames of b, except for the newest few, which are held back for the next time unless last is
+// set, and flushes every file.
+func (w *writer) write(b *batch, last bool) error {
+	for i := range w.carry.frames {
+		w.carry.frames[i].kept = true
+	}
+	w.order = append(append(w.order[:0], w.carry.frames...), b.frames...)
+	sortByTime(w.order)
+	var newest time.Duration
+	if n := len(w.order); n > 0 {
+		newest = w.order[n-1].ts
+	}
+	for _, f := range w.order {
+		if !last && !f.kept && f.ts > newest-interleave {
+			w.spare.add(f, f.data)
+			continue
+		}
+		if err := w.frame(f); err != nil {
+			return err
+		}
+	}
+	w.carry.reset()
+	w.carry, w.spare = w.spare, w.carry
+	clear(w.order)
+	for _, m := range b.chat {
+		if err := w.message(m); err != nil {
+			return err
+		}
+	}
+	for _, o := range w.outputs {
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
+	w.forgetClosed()
+	return nil
+}
+
+// forgetClosed lets go of tracks that will give no more frames: what they gave has been written when they have
+// been closed for two flushes.
+func (w *writer) forgetClosed() {
+	for t, s := range w.slots {
+		if !t.gone.Load() {
+			continue
+		}
+		if t.buried++; t.buried < 3 {
+			continue
+		}
+		delete(w.slots, t)
+		if s.owner == t {
+			s.owner = nil
+		}
+	}
+}
+
+func (w *writer) frame(f frame) error {
+	s := w.slots[f.track]
+	if s == nil {
+		var err error
+		if s, err = w.slot(f); err != nil {
+			return err
+		}
+		w.slots[f.track] = s
+	}
+	o := w.outputOf[s]
+	if s.config != f.config && f.config != nil {
+		if err := w.reconfigure(o, s, f.config); err != nil {
+			return err
+		}
+	}
+	return o.block(s, f.ts, f.lasts, f.key, f.data)
+}
+
+// reconfigure notes a change of the picture's size.
+func (w *writer) reconfigure(o *output, s *slot, c *codecConfig) error {
+	if s.config != nil && (s.config.width != c.width || s.config.height != c.height) {
+		s.Resized = true
+		s.Width, s.Height = max(s.Width, c.width), max(s.Height, c.height)
+		o.headDirty = true
+		if err := w.save(); err != nil {
+			return err
+		}
+	}
+	s.config = c
+	return nil
+}
+
+// slot finds the place for a track's first frame: a place of the same user and codec whose track has closed, or
+// a new place in a file of the user, preferably that of the same stream, or a new file.
+func (w *writer) slot(f frame) (*slot, error) {
+	t := f.track
+	kind := uint8(trackAudio)
+	if t.info.Kind == Video {
+		kind = trackVideo
+	}
+	var best *output
+	for _, o := range w.outputs {
+		if w.opts.perUser() && o.slots[0].UserID != t.info.UserID {
+			continue
+		}
+		fits := true
+		for _, s := range o.slots {
+			if s.Type != kind || s.UserID != t.info.UserID {
+				continue
+			}
+			if s.Codec == t.codec && (s.owner == nil || s.owner.gone.Load()) && s.Channels == f.config.channels {
+				s.owner = t
+				return s, nil
+			}
+			fits = fits && !w.opts.perUser()
+		}
+		if !fits {
+			continue
+		}
+		same := false
+		for _, s := range o.slots {
+			same = same || s.StreamID == t.info.StreamID
+		}
+		if best == nil || same {
+			best = o
+		}
+		if same {
+			break
+		}
+	}
+	c := f.config
+	s := &stream{
+		UserID: t.info.UserID, StreamID: t.info.StreamID, Type: kind, Codec: t.codec, Private: c.private,
+		Width: c.width, Height: c.height, SampleRate: c.sampleRate, Channels: c.channels,
+	}
+	sl, err := w.place(best, s)
+	if err != nil {
+		return nil, err
+	}
+	sl.owner, sl.config = t, c
+	return sl, nil
+}
+
+// place adds a stream to a file, or to a new one when o is nil or full.
+func (w *writer) place(o *output, s *stream) (*slot, error) {
+	if o != nil {
+		sl, err := o.addStream(s)
+		switch {
+		case err == nil:
+			w.outputOf[sl] = o
+			return sl, w.extended(o)
+		case !errors.Is(err, errHeadFull):
+			return nil, fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+		}
+	}
+	o, err := w.create(s)
+	if err != nil {
+		return nil, err
+	}
+	sl, err := o.addStream(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+	}
+	w.outputs = append(w.outputs, o)
+	w.outputOf[sl] = o
+	if err := w.extended(o); err != nil {
+		return nil, err
+	}
+	return sl, w.earlyChat()
+}
+
+// create makes a file for a stream.
+func (w *writer) create(s *stream) (*output, error) {
+	head := fileHead{docType: "matroska", begin: w.opts.Begin, room: headRoomFile}
+	base := "recording"
+	if w.opts.perUser() {
+		base, head.room = fileName(s.UserID), headRoomUser
+	}
+	ext := ".mkv"
+	if w.opts.Format == WebM && !w.opts.mixes() && inWebM(s.Codec) {
+		ext, head.docType = ".webm", "webm"
+	}
+	name := base + ext
+	for n := 2; w.taken(name); n++ {
+		name = fmt.Sprintf("%s-%d%s", base, n, ext)
+	}
+	f, err := w.r.open(filepath.Join(w.opts.Dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrWrite, name, err)
+	}
+	o, err := newOutput(name, f, head)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w %s: %w", ErrWrite, name, err), f.Close())
+	}
+	o.silence = w.opts.mixes()
+	w.manifest.Outputs = append(w.manifest.Outputs, manifestOutput{Name: name})
+	return o, nil
+}
+
+// taken compares without the extension, which a conversion or H264 may change.
+func (w *writer) taken(name string) bool {
+	for _, o := range w.outputs {
+		if strings.EqualFold(trimExt(o.name), trimExt(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// extended follows up a change of a file's tracks: the manifest, and a WebM that has got H264 becomes an MKV.
+func (w *writer) extended(o *output) error {
+	if o.head.docType == "webm" && !inWebM(o.slots[len(o.slots)-1].Codec) {
+		name := trimExt(o.name) + ".mkv"
+		head := o.head
+		head.docType = "matroska"
+		// The document type is longer, and every position counts from behind it.
+		start, err := head.segmentStart()
+		if err != nil {
+			return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+		}
+		if err := os.Rename(filepath.Join(w.opts.Dir, o.name), filepath.Join(w.opts.Dir, name)); err != nil {
+			return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+		}
+		for i := range w.manifest.Outputs {
+			if w.manifest.Outputs[i].Name == o.name {
+				w.manifest.Outputs[i].Name = name
+			}
+		}
+		o.name, o.head, o.segmentStart = name, head, start
+		o.headDirty = true
+	}
+	return w.save()
+}
+
+// save brings the manifest up to date.
+func (w *writer) save() error {
+	for i := range w.manifest.Outputs {
+		m := &w.manifest.Outputs[i]
+		for _, o := range w.outputs {
+			if o.name == m.Name {
+				m.Streams, m.DocType, m.Room = o.head.streams, o.head.docType, o.head.room
+			}
+		}
+	}
+	if err := w.manifest.save(w.opts.Dir); err != nil {
+		return fmt.Errorf("%w: %w", ErrWrite, err)
+	}
+	return nil
+}
+
+// message writes a line of chat: into chat.vtt, and for TypeFile into the file as well.
+func (w *writer) message(m ChatMessage) error {
+	if w.chat == nil {
+		c, err := newChatFile(w.r.open, w.opts.Dir)
+		if err != nil {
+			return err
+		}
+		w.chat = c
+	}
+	at := min(max(m.At.Sub(w.opts.Begin), 0), maxDuration)
+	if err := w.chat.write(at, m); err != nil {
+		return err
+	}
+	if w.opts.Type != TypeFile {
+		return nil
+	}
+	if len(w.outputs) == 0 {
+		if len(w.early) < maxEarlyChat {
+			w.early = append(w.early, m)
+		}
+		return nil
+	}
+	return w.subtitle(at, m)
+}
+
+// earlyChat writes the chat that came before the file was there.
+func (w *writer) earlyChat() error {
+	early := w.early
+	w.early = nil
+	for _, m := range early {
+		if err := w.subtitle(min(max(m.At.Sub(w.opts.Begin), 0), maxDuration), m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
+	o := w.outputs[0]
+	var sub *slot
+	for _, s := range o.slots {
+		if s.Type == trackSubtitle {
+			sub = s
+		}
+	}
+	if sub == nil {
+		codec := codecText
+		if o.head.docType == "webm" {
+			codec = codecWebVTT
+		}
+		s, err := o.addStream(&stream{Type: trackSubtitle, Codec: codec})
+		if err != nil {
+			return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+		}
+		w.outputOf[s] = o
+		if err := w.save(); err != nil {
+			return err
+		}
+		sub = s
+	}
+	var text bytes.Buffer
+	if sub.Codec == codecWebVTT {
+		text.WriteString("\n\n") // no identifier, no settings
+		writeVTTText(&text, m)
+	} else {
+		writePlainText(&text, m)
+	}
+	return o.subtitle(sub, at, text.Bytes())
+}
+
+// finish makes every file final. It goes on after an error and returns all of them.
+func (w *writer) finish() error {
+	var errs []error
+	for i := range w.manifest.Outputs {
+		m := &w.manifest.Outputs[i]
+		for _, o := range w.outputs {
+			if o.name != m.Name {
+				continue
+			}
+			errs = append(errs, o.finish())
+			m.Frames, m.Size, m.Duration = o.frames, o.size, o.end
+		}
+	}
+	if w.chat != nil {
+		errs = append(errs, w.chat.close())
+		w.manifest.Chat = true
+	}
+	w.manifest.State = stateWritten
+	err := errors.Join(errs...)
+	if err != nil {
+		w.manifest.WriteError = err.Error()
+	}
+	if e := w.manifest.save(w.opts.Dir); e != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrWrite, e))
+	}
+	return err
+}
