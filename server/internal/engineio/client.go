@@ -84,14 +84,14 @@ func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 		maxMessageBytes: cfg.MaxMessageBytes,
 		sendQueueBytes:  cfg.SendQueueBytes,
 		writeTimeout:    cfg.WriteTimeout,
-		ping:            newFrame(opText, PacketPing, nil),
+		ping:            newFrame(PacketPing, nil),
 	}
 	dialer := websocket.Dialer{
 		NetDialContext:  cfg.NetDialContext,
 		TLSClientConfig: cfg.TLSClientConfig,
 		ReadBufferSize:  readBufferBytes,
 		WriteBufferSize: readBufferBytes,
-		WriteBufferPool: &e.webSocketBuffers,
+		WriteBufferPool: &e.upgrades,
 	}
 	ws, response, err := dialer.DialContext(ctx, address, cfg.Header)
 	if err != nil {
@@ -107,7 +107,8 @@ func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 		return nil, fmt.Errorf("wait for the open packet: %w", withCause(ctx, err))
 	}
 	e.pingInterval, e.pingTimeout = h.PingInterval, h.PingTimeout
-	c := newConn(ws, e, h.SID, cfg.Revision)
+	c := newConn(e, h.SID, cfg.Revision)
+	c.socket = newClientSocket(ws, c)
 	c.client = &clientBeat{conn: c}
 	return c, nil
 }

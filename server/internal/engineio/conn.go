@@ -3,40 +3,38 @@
 package engineio
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
-
-	"github.com/gorilla/websocket"
 )
 
 // Conn is one connection, of either end. Its methods may be called from any goroutine, [Conn.Serve] once.
 type Conn struct {
-	ws       *websocket.Conn
 	env      *env
 	id       string
 	revision Revision
-	client   *clientBeat // nil on a server's connection
+	socket   transport
+	client   *clientBeat     // nil on a server's connection
+	raw      syscall.RawConn // nil if the network connection has none (TLS, pipes), and on a client's connection
+	flusher  *flusher        // of the server, if raw is not nil
 
 	seen     atomic.Int64 // env time at which the peer was last heard
-	writing  atomic.Int64 // env time at which the write in progress began, 0 = none
-	expectBy atomic.Int64 // env time by which Expect is to be called off, 0 = none
-	closeBy  atomic.Int64 // env time at which a closing connection is cut, 0 = not closing
 	pinged   atomic.Int64 // env time of the last ping
-	unread   bool         // reading has failed, so the peer is gone; owned by Serve
+	writing  atomic.Int64 // env time at which the write in progress began that may block, 0 = none
+	expectBy atomic.Int64 // env time until which Expect waits, 0 = for nothing
+	closeBy  atomic.Int64 // env time at which a closing connection is cut, 0 = not closing
 
 	mu       sync.Mutex
 	queue    [][]byte      // what waits to be written; starts in slot, so that one waiting frame allocates nothing
 	slot     [1][]byte     //
 	queued   int           // cost of queue and of the write in progress
-	writer   bool          // a writer goroutine runs
+	writer   bool          // a writer is at work or has its turn to come
 	idle     chan struct{} // made by who waits for the writer, closed by the writer when it ends
 	err      error         // why the connection ended or is ending; set once
 	cut      bool          // nothing may be written any more
@@ -45,39 +43,33 @@ type Conn struct {
 
 // env is what all connections of a server, or the one of a client, share.
 type env struct {
-	epoch            time.Time
-	pingInterval     time.Duration
-	pingTimeout      time.Duration
-	maxMessageBytes  int64
-	sendQueueBytes   int
-	writeTimeout     time.Duration
-	ping             *Frame
-	readBuffers      sync.Pool // *bytes.Buffer, for the message being read
-	writeBuffers     sync.Pool // *[]byte, for frames that are written together
-	webSocketBuffers sync.Pool // owned by the WebSocket library
+	epoch           time.Time
+	pingInterval    time.Duration
+	pingTimeout     time.Duration
+	maxMessageBytes int64
+	sendQueueBytes  int
+	writeTimeout    time.Duration
+	ping            *Frame
+	inputs          sync.Pool // *input
+	joined          sync.Pool // *[]byte, for frames that are written together
+	upgrades        sync.Pool // owned by the WebSocket library
 }
 
 // frameCost is what a waiting frame costs beyond its bytes.
 const frameCost = 64
 
-// writeBatchBytes is how much is written at once when several frames wait.
-const writeBatchBytes = 16 << 10
-
-// keepBufferBytes is the size up to which a read buffer is used again.
-const keepBufferBytes = 64 << 10
+// batchBytes is how much is written at once when several frames wait.
+const batchBytes = 16 << 10
 
 // now is the monotonic time since the env was made, never 0.
 func (e *env) now() int64 { return int64(time.Since(e.epoch)) + 1 }
 
-func newConn(ws *websocket.Conn, e *env, id string, rev Revision) *Conn {
-	c := &Conn{ws: ws, env: e, id: id, revision: rev}
+func newConn(e *env, id string, rev Revision) *Conn {
+	c := &Conn{env: e, id: id, revision: rev}
 	c.queue = c.slot[:0]
 	now := e.now()
 	c.pinged.Store(now)
 	c.seen.Store(now)
-	ws.SetReadLimit(e.maxMessageBytes)
-	ws.SetCloseHandler(c.closeReceived)
-	ws.SetPingHandler(c.pingReceived)
 	return c
 }
 
@@ -88,7 +80,7 @@ func (c *Conn) ID() string { return c.id }
 func (c *Conn) Revision() Revision { return c.revision }
 
 // RemoteAddr is the network address of the peer.
-func (c *Conn) RemoteAddr() string { return c.ws.RemoteAddr().String() }
+func (c *Conn) RemoteAddr() string { return c.socket.netConn().RemoteAddr().String() }
 
 // Err tells why the connection ended or is ending; nil while it is open.
 func (c *Conn) Err() error {
@@ -110,10 +102,7 @@ func (c *Conn) Expect(d time.Duration) {
 // On a connection that has ended or is ending it returns the reason. When the queue is full the connection is cut and
 // the error is [ErrSlowPeer]; a frame larger than the whole queue is taken when nothing else waits.
 func (c *Conn) Send(f *Frame) error {
-	if c.client != nil {
-		return c.enqueue(f.text())
-	}
-	return c.enqueue(f.wire)
+	return c.enqueue(c.socket.frame(f))
 }
 
 func (c *Conn) enqueue(b []byte) error {
@@ -146,9 +135,19 @@ func (c *Conn) Close(err error, code int, reason string) {
 		return
 	}
 	c.err = err
-	c.closeMsg = websocket.FormatCloseMessage(code, reason)
-	c.closeBy.Store(c.env.now() + int64(c.env.writeTimeout))
+	c.closeLocked(closeBody(code, reason), c.env.writeTimeout)
+}
+
+// closeLocked has the close frame written after what is queued, and bounds what that takes.
+func (c *Conn) closeLocked(body []byte, within time.Duration) {
+	c.closeMsg = body
+	c.closeBy.Store(c.env.now() + int64(within))
+	c.wake()
 	c.startWriterLocked()
+}
+
+// wake has a client's heart look at what is due. A server's beats often enough.
+func (c *Conn) wake() {
 	if c.client != nil {
 		c.client.wake()
 	}
@@ -173,7 +172,7 @@ func (c *Conn) cutLocked(err error) {
 	}
 	c.cut = true
 	c.queue, c.slot[0] = nil, nil
-	nc := c.ws.NetConn()
+	nc := c.socket.netConn()
 	// Closing TLS properly would write, and so could block on the very peer that does not read.
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
@@ -193,42 +192,20 @@ func (c *Conn) Serve(handle func(message []byte) error) error {
 		c.client.start()
 		defer c.client.stop()
 	}
-	var err error
-	for err == nil {
-		var kind int
-		var r io.Reader
-		if kind, r, err = c.ws.NextReader(); err != nil {
-			err = c.readError(err)
-			break
-		}
-		c.seen.Store(c.env.now())
-		err = c.receive(kind, r, handle)
-	}
-	return c.end(err)
+	return c.end(c.socket.read(func(text []byte) error { return c.receive(text, handle) }))
 }
 
-// receive takes one WebSocket message. It is apart from Serve to keep small the stack with which a connection waits.
-func (c *Conn) receive(kind int, r io.Reader, handle func([]byte) error) error {
-	buf, ok := c.env.readBuffers.Get().(*bytes.Buffer)
-	if !ok {
-		buf = new(bytes.Buffer)
-	}
-	defer func() {
-		if buf.Cap() <= keepBufferBytes {
-			buf.Reset()
-			c.env.readBuffers.Put(buf)
-		}
-	}()
-	if _, err := buf.ReadFrom(r); err != nil {
-		return c.readError(err)
-	}
-	c.seen.Store(c.env.now())
-	if c.closeBy.Load() != 0 {
-		return nil // closing: only the peer's close frame still matters
-	}
-	text := buf.Bytes()
-	if kind != websocket.TextMessage {
-		return ErrBinary
+// heard notes that the peer lives.
+func (c *Conn) heard() { c.seen.Store(c.env.now()) }
+
+// closing reports whether the connection is about to end, so that only the peer's close frame still matters.
+func (c *Conn) closing() bool { return c.closeBy.Load() != 0 }
+
+// receive takes one WebSocket message.
+func (c *Conn) receive(text []byte, handle func([]byte) error) error {
+	c.heard()
+	if c.closing() {
+		return nil
 	}
 	if !utf8.Valid(text) {
 		return fmt.Errorf("%w: not UTF-8", ErrMalformed)
@@ -243,7 +220,7 @@ func (c *Conn) receive(kind int, r io.Reader, handle func([]byte) error) error {
 	case PacketPing:
 		return c.pong(p.Data)
 	case PacketClose:
-		return &CloseError{Code: websocket.CloseNoStatusReceived, Reason: "engine.io close packet"}
+		return &CloseError{Code: codeNoStatus, Reason: "engine.io close packet"}
 	case PacketPong, PacketNoop:
 		return nil
 	case PacketOpen, PacketUpgrade:
@@ -253,51 +230,27 @@ func (c *Conn) receive(kind int, r io.Reader, handle func([]byte) error) error {
 
 // pong answers a ping. In revision 3 only clients ping, in revision 4 only servers.
 func (c *Conn) pong(data []byte) error {
-	if (c.revision == Revision3) == (c.client != nil) {
+	if c.pings() {
 		return fmt.Errorf("%w: ping from the wrong side", ErrMalformed)
 	}
-	if err := c.Send(newFrame(opText, PacketPong, data)); err != nil && c.closeBy.Load() == 0 {
+	return c.enqueueControl(c.socket.frame(newFrame(PacketPong, data)))
+}
+
+// enqueueControl queues the answer to a ping. It is no error that a connection about to end does not take it.
+func (c *Conn) enqueueControl(b []byte) error {
+	c.heard()
+	if err := c.enqueue(b); err != nil && !c.closing() {
 		return err
 	}
 	return nil
 }
 
-// pingReceived answers a ping of WebSocket itself (RFC 6455 section 5.5.2).
-func (c *Conn) pingReceived(data string) error {
-	c.seen.Store(c.env.now())
-	if c.client != nil {
-		return c.client.writeControl(c, websocket.PongMessage, []byte(data))
-	}
-	wire := append(appendHeader(make([]byte, 0, maxHeaderBytes+len(data)), opPong, len(data)), data...)
-	if err := c.enqueue(wire); err != nil && c.closeBy.Load() == 0 {
-		return err
-	}
-	return nil
-}
-
-// closeReceived answers the peer's close frame with its own code (RFC 6455 section 5.5.1), or does nothing if it is the answer to ours.
-func (c *Conn) closeReceived(code int, _ string) error {
+// closeReceived answers the peer's close frame with its own code (RFC 6455 section 5.5.1), unless it is the answer to ours.
+func (c *Conn) closeReceived(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && c.closeMsg == nil {
-		c.closeMsg = websocket.FormatCloseMessage(code, "")
-		c.closeBy.Store(c.env.now() + int64(closeWait))
-		c.startWriterLocked()
-	}
-	return nil
-}
-
-// readError turns an error of the WebSocket library into one of ours, and notes that nothing more will be read.
-func (c *Conn) readError(err error) error {
-	c.unread = true
-	var ce *websocket.CloseError
-	switch {
-	case errors.As(err, &ce):
-		return &CloseError{Code: ce.Code, Reason: ce.Text}
-	case errors.Is(err, websocket.ErrReadLimit):
-		return fmt.Errorf("%w: over %d bytes", ErrMessageTooBig, c.env.maxMessageBytes)
-	default:
-		return fmt.Errorf("read: %w", err)
+	if c.err == nil {
+		c.closeLocked(closeBody(code, ""), closeWait)
 	}
 }
 
@@ -305,30 +258,39 @@ func (c *Conn) readError(err error) error {
 func closeCode(err error) int {
 	var ce *CloseError
 	switch {
+	case errors.Is(err, errFraming):
+		return codeProtocol
 	case errors.Is(err, ErrMalformed):
-		return websocket.CloseInvalidFramePayloadData
+		return codeInvalid
 	case errors.Is(err, ErrBinary):
-		return websocket.CloseUnsupportedData
+		return codeUnsupported
+	case errors.Is(err, ErrMessageTooBig):
+		return codeTooBig
 	case errors.As(err, &ce):
-		return websocket.CloseNormalClosure
+		return codeNormal
 	default:
-		return websocket.CloseInternalServerErr
+		return codeInternal
 	}
 }
 
 // end releases the connection once nothing is read any more, and returns why it ended.
 func (c *Conn) end(err error) error {
+	var re *readError
+	var ce *CloseError
+	unread := errors.As(err, &re)
+	answered := unread && errors.As(err, &ce) && ce.Code != codeAbnormal // the peer has sent a close frame
+
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
-		if !c.unread {
-			c.closeMsg = websocket.FormatCloseMessage(closeCode(err), "")
-			c.closeBy.Store(c.env.now() + int64(c.env.writeTimeout))
-			c.startWriterLocked()
+		if answered {
+			c.err = ce
+		}
+		if !unread {
+			c.closeLocked(closeBody(closeCode(err), ""), c.env.writeTimeout)
 		}
 	}
-	var ce *CloseError
-	if c.unread && !(errors.As(err, &ce) && ce.Code != websocket.CloseAbnormalClosure) {
+	if unread && !answered {
 		c.cutLocked(err) // there is nobody to flush to
 	}
 	if c.writer {
@@ -341,6 +303,6 @@ func (c *Conn) end(err error) error {
 	c.cut = true
 	reason := c.err
 	c.mu.Unlock()
-	_ = c.ws.Close()
+	_ = c.socket.netConn().Close()
 	return reason
 }

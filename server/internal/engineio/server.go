@@ -7,8 +7,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
+	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -48,7 +51,8 @@ type Server struct {
 	env      *env
 	serve    func(*Conn, *http.Request)
 	upgrader websocket.Upgrader
-	wg       sync.WaitGroup // connections, and the heart
+	flusher  flusher
+	wg       sync.WaitGroup // connections, the heart, the flusher
 
 	mu      sync.Mutex
 	conns   map[*Conn]struct{}
@@ -72,14 +76,15 @@ func NewServer(cfg ServerConfig, serve func(*Conn, *http.Request)) *Server {
 			maxMessageBytes: cfg.MaxMessageBytes,
 			sendQueueBytes:  cfg.SendQueueBytes,
 			writeTimeout:    cfg.WriteTimeout,
-			ping:            newFrame(opText, PacketPing, nil),
+			ping:            newFrame(PacketPing, nil),
 		},
 	}
+	s.flusher = flusher{env: s.env, wg: &s.wg, most: runtime.GOMAXPROCS(0)}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HandshakeTimeout,
 		ReadBufferSize:   readBufferBytes,
 		WriteBufferSize:  readBufferBytes,
-		WriteBufferPool:  &s.env.webSocketBuffers,
+		WriteBufferPool:  &s.env.upgrades,
 		CheckOrigin:      cfg.CheckOrigin,
 	}
 	return s
@@ -119,12 +124,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Logger.Debug("websocket upgrade failed", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	c := newConn(ws, s.env, rand.Text(), rev)
+	c := s.newConn(ws.NetConn(), rev)
 	if !s.add(c) {
 		_ = ws.Close()
 		return
 	}
 	go s.run(c, r.WithContext(context.WithoutCancel(r.Context())))
+}
+
+// newConn makes the connection above an upgraded network connection.
+func (s *Server) newConn(nc net.Conn, rev Revision) *Conn {
+	c := newConn(s.env, rand.Text(), rev)
+	c.socket = newServerSocket(nc, c)
+	if sc, ok := nc.(syscall.Conn); ok && rawIO {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw, c.flusher = raw, &s.flusher
+		}
+	}
+	return c
 }
 
 func (s *Server) refuse(w http.ResponseWriter, code int, message string) {
@@ -142,7 +159,7 @@ func (s *Server) run(c *Conn, r *http.Request) {
 	}
 	data, err := AppendHandshake(nil, h)
 	if err == nil {
-		err = c.Send(newFrame(opText, PacketOpen, data))
+		err = c.Send(newFrame(PacketOpen, data))
 	}
 	if err != nil {
 		c.Cut(err) // serve finds a connection that has ended
@@ -215,7 +232,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	for c := range s.conns {
-		c.Close(ErrClosed, websocket.CloseGoingAway, "")
+		c.Close(ErrClosed, codeGoingAway, "")
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
