@@ -285,9 +285,10 @@ func (c *core) deleted(m talkcloud.Message) {
 	c.confirm(Deleted, m)
 	if old, had := c.saved[m.Key()]; had && older(m, old) {
 		return
+	} else if had { // what the room did not have cannot go: the platform may tell it twice
+		delete(c.saved, m.Key())
+		c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
 	}
-	delete(c.saved, m.Key())
-	c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
 	all := m.Key() == talkcloud.MessageAllAll
 	c.drop(func(o talkcloud.Message) bool { return all || o.AssociatedMsgID == m.Key() }, m)
 }
