@@ -31,13 +31,15 @@ const (
 	codeBatchIncomplete           = 10176
 )
 
-// minBatch is from how many waiting Appends on a shared write is cheaper: it
-// costs a few syncs, however many it carries.
-const minBatch = 5
+// minBatch is from how many waiting Appends on a shared write is cheaper. The
+// server stages an atomic batch in files of its own before it stores it, about
+// 15 ms of disk work however many messages it carries; a message alone takes
+// about 0.45 ms.
+const minBatch = 32
 
 // committer writes Appends to the log, one write at a time. All Appends that
-// have come during a write go into the next one together, as one atomic batch,
-// which the server syncs once.
+// have come during a write go next; when they are many, together, as one atomic
+// batch, which the server syncs once, before it acknowledges it.
 type committer struct {
 	*Store
 	// What we have had acknowledged and the index may not have yet.
