@@ -23,7 +23,7 @@ func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]Fil
 				return recorded(dir, m), err
 			}
 			if err != nil {
-				m.ConvertError = err.Error()
+				m.ConvertError, m.cause = err.Error(), errors.Join(m.cause, err)
 			}
 		}
 		if len(files) == 0 {
@@ -43,14 +43,15 @@ func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]Fil
 
 // err is what the recording is to be blamed for.
 func (m *manifest) err() error {
-	var errs []error
-	if m.WriteError != "" {
-		errs = append(errs, fmt.Errorf("%w: %s", ErrWrite, m.WriteError))
+	switch {
+	case m.cause != nil:
+		return m.cause
+	case m.WriteError != "":
+		return fmt.Errorf("%w: %s", ErrWrite, m.WriteError)
+	case m.ConvertError != "":
+		return fmt.Errorf("%w: %s", ErrConvert, m.ConvertError)
 	}
-	if m.ConvertError != "" {
-		errs = append(errs, fmt.Errorf("%w: %s", ErrConvert, m.ConvertError))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // sweep removes what was only material: converted files, files without a frame, and chat that is a subtitle.

@@ -48,6 +48,8 @@ type manifest struct {
 	// Why the disk refused media, and why ffmpeg failed.
 	WriteError   string `json:"writeError,omitempty"`
 	ConvertError string `json:"convertError,omitempty"`
+
+	cause error // the same in this process, with all that errors.Is can see
 }
 
 // manifestOutput is one file as recorded.

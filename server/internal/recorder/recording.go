@@ -4,7 +4,6 @@ package recorder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -176,7 +175,6 @@ func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
 		return slices.Clone(rec.files), rec.finalErr
 	}
 	files, err := rec.r.conclude(ctx, rec.opts.Dir, rec.writer.manifest)
-	err = errors.Join(rec.failed(), err)
 	if ctx.Err() == nil {
 		rec.concluded, rec.files, rec.finalErr = true, files, err
 	}
@@ -244,7 +242,7 @@ func (rec *Recording) run() {
 			rec.flush(false)
 		case <-rec.stop:
 			rec.flush(true)
-			rec.fail(rec.writer.finish())
+			rec.fail(rec.writer.finish(rec.failed()))
 			return
 		}
 	}

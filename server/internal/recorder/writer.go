@@ -353,9 +353,9 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 	return o.subtitle(sub, at, text.Bytes())
 }
 
-// finish makes every file final. It goes on after an error and returns all of them.
-func (w *writer) finish() error {
-	var errs []error
+// finish makes every file final, after an error as well; err is why the recording broke off, if it did.
+func (w *writer) finish(err error) error {
+	errs := []error{err}
 	for i := range w.manifest.Outputs {
 		m := &w.manifest.Outputs[i]
 		for _, o := range w.outputs {
@@ -371,12 +371,12 @@ func (w *writer) finish() error {
 		w.manifest.Chat = true
 	}
 	w.manifest.State = stateWritten
-	err := errors.Join(errs...)
-	if err != nil {
-		w.manifest.WriteError = err.Error()
+	if err = errors.Join(errs...); err != nil {
+		w.manifest.WriteError, w.manifest.cause = err.Error(), err
 	}
 	if e := w.manifest.save(w.opts.Dir); e != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrWrite, e))
+		w.manifest.cause = err
 	}
 	return err
 }
