@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/store"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+const (
+	defaultPageSize = 50
+	maxPageSize     = 1000
+)
+
+// Get returns a recording by name: from the store, or else what the platform
+// lists under its recordts. Errors: see GetRecording in the API.
+func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, error) {
+	e, err := s.store.ByName(s.cfg.Tenant, name)
+	if err == nil {
+		return e.Record.GetRecording(), nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, public(err)
+	}
+	roomID, ts, err := ParseName(name)
+	if err != nil || name != Name(roomID, ts, 1) {
+		return nil, errRecordingNotFound(name)
+	}
+	urls, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{Room: talkcloud.RoomID(roomID), RecordTS: ts})
+	if err != nil {
+		if talkcloud.KindOf(err) == talkcloud.KindNotFound {
+			return nil, errRecordingNotFound(name)
+		}
+		return nil, public(err)
+	}
+	if len(urls) == 0 {
+		return nil, errRecordingNotFound(name)
+	}
+	r := platformRecording(roomID, "", ts)
+	for _, u := range urls {
+		addFile(r, &classrecv1.RecordingFile{Url: u})
+	}
+	return r, nil
+}
+
+// List returns one page of what the store and the platform know, and the token
+// of the next page or "". Errors: see ListRecordings in the API.
+func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsRequest) ([]*classrecv1.Recording, string, error) {
+	size := int(req.GetPageSize())
+	if size == 0 {
+		size = defaultPageSize
+	}
+	size = min(size, maxPageSize)
+	at, err := parsePageToken(req)
+	if err != nil {
+		return nil, "", err
+	}
+	foreign, err := s.foreign(ctx, req)
+	if err != nil {
+		return nil, "", public(err)
+	}
+	// Two sequences, each in order: merge them from where the last page ended.
+	filter := store.Filter{Room: req.GetRoom(), UserID: req.GetUserId()}
+	if t := req.GetRecordTime(); t != nil {
+		filter.RecordTime = t.GetSeconds()
+	}
+	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
+	foreign = slices.DeleteFunc(foreign, func(f foreignRecording) bool { return at.Foreign != nil && !at.Foreign.before(f.key) })
+
+	var page []*classrecv1.Recording
+	next := at
+	for len(page) < size && (len(entries) > 0 || len(foreign) > 0) {
+		if len(foreign) > 0 && (len(entries) == 0 || foreign[0].key.Time > recordTS(entries[0])) {
+			page = append(page, foreign[0].Recording)
+			next.Foreign = &foreign[0].key
+			foreign = foreign[1:]
+			continue
+		}
+		page = append(page, entries[0].Record.GetRecording())
+		next.Store = store.CursorOf(entries[0])
+		entries = entries[1:]
+	}
+	if len(entries) == 0 && len(foreign) == 0 && !more {
+		return page, "", nil
+	}
+	next.Filter = filterHash(req)
+	return page, next.String(), nil
+}
+
+func recordTS(e *store.Entry) int64 { return e.Record.GetRecording().GetRecordTime().GetSeconds() }
+
+// foreignKey orders what only the platform knows: newest first, then by URL.
+type foreignKey struct {
+	Time int64  `json:"t"` // Unix seconds; 0 where the list does not say
+	URL  string `json:"u"` // a hash: a page token must not carry the URL
+}
+
+// before reports whether k comes before o in a list.
+func (k foreignKey) before(o foreignKey) bool {
+	return cmp.Or(cmp.Compare(o.Time, k.Time), cmp.Compare(k.URL, o.URL)) < 0
+}
+
+type foreignRecording struct {
+	*classrecv1.Recording
+	key foreignKey
+}
+
+// foreign returns what the platform lists and the store does not know, in
+// order.
+func (s *Service) foreign(ctx context.Context, req *classrecv1.ListRecordingsRequest) ([]foreignRecording, error) {
+	query := talkcloud.RecordQuery{
+		UserID: talkcloud.UserID(req.GetUserId()), Room: talkcloud.RoomID(req.GetRoom()),
+		RecordTS: req.GetRecordTime().GetSeconds(),
+	}
+	urls, err := s.platform.UserRecordList(ctx, query)
+	if err != nil && talkcloud.KindOf(err) != talkcloud.KindNotFound {
+		return nil, err
+	}
+	var found []foreignRecording
+	listed := map[string]bool{}
+	if s.cfg.RichRecordList && req.GetRoom() != "" {
+		if found, err = s.foreignItems(ctx, req, urls, listed); err != nil {
+			return nil, err
+		}
+	}
+	for _, u := range urls {
+		if listed[u] || s.store.KnowsURL(s.cfg.Tenant, u) {
+			continue
+		}
+		listed[u] = true
+		r := platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds())
+		addFile(r, &classrecv1.RecordingFile{Url: u})
+		found = append(found, foreignRecording{r, keyOf(r)})
+	}
+	slices.SortFunc(found, func(a, b foreignRecording) int {
+		if a.key.before(b.key) {
+			return -1
+		}
+		return 1
+	})
+	return found, nil
+}
+
+// foreignItems returns the unknown recordings of getrecordlist, and marks the
+// URLs that they have.
+func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordingsRequest, urls []string, listed map[string]bool) ([]foreignRecording, error) {
+	items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(req.GetRoom())})
+	if err != nil {
+		return nil, err
+	}
+	var found []foreignRecording
+	for _, item := range items {
+		ts, ok := startTime(item)
+		if want := req.GetRecordTime(); !ok || (want != nil && want.GetSeconds() != ts) {
+			continue
+		}
+		if _, err := s.store.ByName(s.cfg.Tenant, Name(req.GetRoom(), ts, 1)); err == nil {
+			for _, f := range itemFiles(item) {
+				listed[f.GetUrl()] = true // the store will know them soon
+			}
+			continue
+		}
+		r := platformRecording(req.GetRoom(), "", ts)
+		mine := req.GetUserId() == ""
+		for _, f := range itemFiles(item) {
+			if s.store.KnowsURL(s.cfg.Tenant, f.GetUrl()) {
+				continue
+			}
+			mine = mine || f.GetUserId() == req.GetUserId() || slices.Contains(urls, f.GetUrl())
+			addFile(r, f)
+		}
+		if !mine || len(r.GetUrls()) == 0 {
+			continue
+		}
+		for _, u := range r.GetUrls() {
+			listed[u] = true
+		}
+		found = append(found, foreignRecording{r, keyOf(r)})
+	}
+	return found, nil
+}
+
+// platformRecording is one that only the platform knows. A recordts of 0 is
+// not known, and leaves it without a name.
+func platformRecording(roomID, userID string, ts int64) *classrecv1.Recording {
+	r := &classrecv1.Recording{
+		Room: roomID, UserId: userID,
+		State:  available,
+		Origin: classrecv1.RecordingOrigin_RECORDING_ORIGIN_PLATFORM,
+	}
+	if ts > 0 {
+		r.RecordTime = &timestamppb.Timestamp{Seconds: ts}
+		if roomID != "" {
+			r.Name = Name(roomID, ts, 1)
+		}
+	}
+	return r
+}
+
+func addFile(r *classrecv1.Recording, f *classrecv1.RecordingFile) {
+	r.Urls = append(r.Urls, f.GetUrl())
+	r.Files = append(r.Files, f)
+}
+
+func keyOf(r *classrecv1.Recording) foreignKey {
+	sum := sha256.Sum256([]byte(r.GetUrls()[0]))
+	return foreignKey{Time: r.GetRecordTime().GetSeconds(), URL: base64.RawURLEncoding.EncodeToString(sum[:12])}
+}
+
+// pageToken is where a page ended in each of the two sequences. It holds for
+// one filter.
+type pageToken struct {
+	Store   store.Cursor `json:"s"`
+	Foreign *foreignKey  `json:"f,omitempty"`
+	Filter  []byte       `json:"q"`
+}
+
+func (t pageToken) String() string {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return "" // it holds nothing that JSON cannot
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+func parsePageToken(req *classrecv1.ListRecordingsRequest) (pageToken, error) {
+	var t pageToken
+	if req.GetPageToken() == "" {
+		return t, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(req.GetPageToken())
+	if err != nil {
+		return t, errPageToken()
+	}
+	if err := json.Unmarshal(raw, &t); err != nil || !slices.Equal(t.Filter, filterHash(req)) {
+		return t, errPageToken()
+	}
+	return t, nil
+}
+
+// filterHash identifies what a page token belongs to.
+func filterHash(req *classrecv1.ListRecordingsRequest) []byte {
+	filter := &classrecv1.ListRecordingsRequest{Room: req.GetRoom(), UserId: req.GetUserId(), RecordTime: req.GetRecordTime()}
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(filter)
+	if err != nil {
+		return nil
+	}
+	sum := sha256.Sum256(raw)
+	return sum[:8]
+}

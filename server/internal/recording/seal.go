@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// Key seals what the log must not show. All processes that share a log share
+// the key.
+type Key [32]byte
+
+// seal encrypts a password with AES-256-GCM, bound to the recording's id.
+func (k Key) seal(id string, password talkcloud.Secret) ([]byte, error) {
+	if password == "" {
+		return nil, nil
+	}
+	gcm, err := k.gcm()
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, gcm.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("make a nonce: %w", err)
+	}
+	return gcm.Seal(nonce, nonce, []byte(password.Reveal()), []byte(id)), nil
+}
+
+// open is the reverse of seal. It fails when the key is another one.
+func (k Key) open(id string, sealed []byte) (talkcloud.Secret, error) {
+	if len(sealed) == 0 {
+		return "", nil
+	}
+	gcm, err := k.gcm()
+	if err != nil {
+		return "", err
+	}
+	n := gcm.NonceSize()
+	if len(sealed) < n {
+		return "", errors.New("sealed password is too short")
+	}
+	plain, err := gcm.Open(nil, sealed[:n], sealed[n:], []byte(id))
+	if err != nil {
+		return "", fmt.Errorf("open sealed password: %w", err)
+	}
+	return talkcloud.Secret(plain), nil
+}
+
+func (k Key) gcm() (cipher.AEAD, error) {
+	block, err := aes.NewCipher(k[:])
+	if err != nil {
+		return nil, fmt.Errorf("make a cipher: %w", err)
+	}
+	return cipher.NewGCM(block)
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"time"
+
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+const (
+	starting   = classrecv1.RecordingState_RECORDING_STATE_STARTING
+	recording  = classrecv1.RecordingState_RECORDING_STATE_RECORDING
+	stopping   = classrecv1.RecordingState_RECORDING_STATE_STOPPING
+	processing = classrecv1.RecordingState_RECORDING_STATE_PROCESSING
+	available  = classrecv1.RecordingState_RECORDING_STATE_AVAILABLE
+	failedSt   = classrecv1.RecordingState_RECORDING_STATE_FAILED
+)
+
+// event is something that happened to a recording.
+type event interface{ event() }
+
+type (
+	// begun: ClassBegin is in the room, and it is this recording's.
+	begun struct {
+		msg    talkcloud.Message
+		user   string // who published it
+		name   string // the recording's name, where it has none yet
+		inList bool
+		gap    *classrecv1.RecordingGap // what was missed before it, if anything
+	}
+	// ended: ClassBegin was deleted (gone false), or is not there any more.
+	ended struct {
+		msg  talkcloud.Message
+		gone bool
+	}
+	// stopAsked: the end is wanted.
+	stopAsked struct{ reason classrecv1.EndReason }
+	// startFailed: ClassBegin could not be published, or was not confirmed.
+	startFailed struct{ status *statuspb.Status }
+	// roomClosed: the platform has put us out for good.
+	roomClosed struct{}
+	// outOfTime: the deadline of a STOPPING has passed.
+	outOfTime struct{}
+	// listed: the platform lists the files.
+	listed struct{ files []*classrecv1.RecordingFile }
+	// notListed: it did not within the deadline.
+	notListed struct{ status *statuspb.Status }
+)
+
+func (begun) event()       {}
+func (ended) event()       {}
+func (stopAsked) event()   {}
+func (startFailed) event() {}
+func (roomClosed) event()  {}
+func (outOfTime) event()   {}
+func (listed) event()      {}
+func (notListed) event()   {}
+
+// limits are the deadlines that states get.
+type limits struct{ stop, processing time.Duration }
+
+// next returns the record after the event, or nil when the event changes
+// nothing in this state. It reads nothing but its arguments.
+func next(rec *storev1.Record, ev event, now time.Time, lim limits) *storev1.Record {
+	r := proto.CloneOf(rec)
+	r.Event = nil
+	c := change{Record: r, now: now, lim: lim}
+	if !c.take(r.GetRecording().GetState(), ev) {
+		return nil
+	}
+	r.Recording.UpdateTime = timestamppb.New(now)
+	return r
+}
+
+type change struct {
+	*storev1.Record
+	now time.Time
+	lim limits
+}
+
+// take is the table of transitions: the state, what happened, what follows.
+func (c change) take(state classrecv1.RecordingState, ev event) bool {
+	switch ev := ev.(type) {
+	case begun:
+		switch state {
+		case starting:
+			return c.begin(ev)
+		case recording:
+			return c.beginAgain(ev)
+		}
+	case stopAsked:
+		if state == recording {
+			c.Recording.State = stopping
+			c.StopReason = ev.reason
+			c.Deadline = timestamppb.New(c.now.Add(c.lim.stop))
+			return true
+		}
+	case ended:
+		switch {
+		case state == recording && ev.gone:
+			return c.end(classrecv1.EndReason_END_REASON_ENDED_WHILE_AWAY, ev.msg)
+		case state == recording:
+			return c.end(classrecv1.EndReason_END_REASON_STOPPED_IN_ROOM, ev.msg)
+		case state == stopping:
+			return c.end(c.StopReason, ev.msg)
+		}
+	case roomClosed:
+		if state == recording || state == stopping {
+			return c.end(classrecv1.EndReason_END_REASON_ROOM_CLOSED, talkcloud.Message{})
+		}
+	case outOfTime:
+		if state == stopping {
+			return c.end(classrecv1.EndReason_END_REASON_STOP_NOT_CONFIRMED, talkcloud.Message{})
+		}
+	case startFailed:
+		if state == starting {
+			c.Recording.EndReason = classrecv1.EndReason_END_REASON_START_FAILED
+			return c.fail(ev.status)
+		}
+	case listed:
+		if state == processing {
+			c.Recording.State = available
+			c.Deadline = nil
+			c.Recording.Files = ev.files
+			for _, f := range ev.files {
+				c.Recording.Urls = append(c.Recording.Urls, f.GetUrl())
+			}
+			return true
+		}
+	case notListed:
+		if state == processing {
+			return c.fail(ev.status)
+		}
+	}
+	return false
+}
+
+func (c change) begin(ev begun) bool {
+	at := messageTime(ev.msg, c.now)
+	r := c.Recording
+	r.State = recording
+	r.Name = ev.name
+	r.UserId = ev.user
+	r.RecordTime = timestamppb.New(at)
+	if data := ev.msg.DataText(); data != "" || c.ClassBeginData == "" {
+		c.ClassBeginData = data
+		describe(r, ev.msg)
+	}
+	c.RecordTs = append(c.RecordTs, at.Unix())
+	c.Deadline = nil
+	if d := r.GetMaxDuration(); d != nil {
+		c.Deadline = timestamppb.New(c.now.Add(d.AsDuration()))
+	}
+	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, at, ev.inList)
+	return true
+}
+
+// beginAgain takes a ClassBegin that replaced the one of a running recording:
+// published again by us after the room lost its state, or by somebody else.
+func (c change) beginAgain(ev begun) bool {
+	at := messageTime(ev.msg, c.now)
+	ts := at.Unix()
+	if n := len(c.RecordTs); ev.msg.TS == 0 || (n > 0 && c.RecordTs[n-1] == ts) {
+		return false
+	}
+	c.RecordTs = append(c.RecordTs, ts)
+	if ev.gap != nil {
+		c.Recording.Gaps = append(c.Recording.Gaps, ev.gap)
+	}
+	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, at, ev.inList)
+	return true
+}
+
+func (c change) end(reason classrecv1.EndReason, msg talkcloud.Message) bool {
+	at := messageTime(msg, c.now)
+	if from := c.Recording.GetRecordTime().AsTime(); at.Before(from) {
+		at = from
+	}
+	c.Recording.State = processing
+	c.Recording.EndReason = reason
+	c.Recording.StopTime = timestamppb.New(at)
+	c.Deadline = timestamppb.New(c.now.Add(c.lim.processing))
+	c.Join = nil // nobody joins for it any more: the password is not kept
+	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_REMOVE, msg, at, false)
+	return true
+}
+
+func (c change) fail(st *statuspb.Status) bool {
+	c.Recording.State = failedSt
+	c.Recording.Failure = st
+	c.Deadline = nil
+	c.Join = nil
+	return true
+}
+
+func (c change) note(action classrecv1.ClassBeginAction, msg talkcloud.Message, at time.Time, inList bool) {
+	c.Event = &classrecv1.ClassBeginEvent{
+		Action:     action,
+		Room:       c.Recording.GetRoom(),
+		MessageId:  talkcloud.MessageClassBegin,
+		Time:       timestamppb.New(at),
+		InList:     inList,
+		FromUserId: string(msg.FromID),
+		Data:       msg.DataText(),
+	}
+}
+
+// isFinal tells a state that a recording does not leave.
+func isFinal(state classrecv1.RecordingState) bool {
+	return state == available || state == failedSt
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+var (
+	clock    = time.Unix(1511860400, 0).UTC() // ours
+	beganAt  = time.Unix(1511860322, 0).UTC() // the platform's
+	endedAt  = time.Unix(1511867522, 0).UTC()
+	timeouts = limits{stop: time.Minute, processing: time.Hour}
+)
+
+func inState(state classrecv1.RecordingState) *storev1.Record {
+	r := &storev1.Record{
+		Tenant: "default", Id: "01",
+		Recording: &classrecv1.Recording{
+			Room: "42", UserId: "u", State: state,
+			Origin:      classrecv1.RecordingOrigin_RECORDING_ORIGIN_API,
+			MaxDuration: durationpb.New(time.Hour),
+		},
+		Join:           &storev1.JoinIdentity{UserId: "u", SealedPassword: []byte("sealed")},
+		Deadline:       timestamppb.New(clock.Add(time.Second)),
+		ClassBeginData: "{}",
+	}
+	if state != starting {
+		r.Recording.Name = "rooms/42/recordings/1511860322"
+		r.Recording.RecordTime = timestamppb.New(beganAt)
+		r.RecordTs = []int64{beganAt.Unix()}
+		r.AddSequence = 7
+	}
+	if state == stopping {
+		r.StopReason = classrecv1.EndReason_END_REASON_STOPPED
+	}
+	return r
+}
+
+func classBeginAt(at time.Time) talkcloud.Message {
+	m := talkcloud.ClassBegin{HasRecordType: true, RecordType: talkcloud.RecordTypeMix, Convert: talkcloud.ConvertMP4}.Message()
+	m.TS, m.FromID = talkcloud.Timestamp(at.Unix()), "u"
+	return m
+}
+
+func classEndAt(at time.Time) talkcloud.Message {
+	m := talkcloud.ClassEnd()
+	m.TS, m.FromID = talkcloud.Timestamp(at.Unix()), "teacher"
+	return m
+}
+
+// TestNext_Table walks every state with every event. What is not in moves
+// must change nothing.
+func TestNext_Table(t *testing.T) {
+	t.Parallel()
+	events := map[string]event{
+		"begun":       begun{msg: classBeginAt(beganAt), user: "u", name: "rooms/42/recordings/1511860322"},
+		"begun again": begun{msg: classBeginAt(beganAt.Add(time.Minute)), user: "u"},
+		"stop asked":  stopAsked{reason: classrecv1.EndReason_END_REASON_STOPPED},
+		"deleted":     ended{msg: classEndAt(endedAt)},
+		"gone":        ended{gone: true},
+		"refused":     startFailed{status: &statuspb.Status{Code: 9}},
+		"room closed": roomClosed{},
+		"out of time": outOfTime{},
+		"listed":      listed{files: []*classrecv1.RecordingFile{{Url: "https://x/1"}}},
+		"no files":    listed{},
+		"not listed":  notListed{status: &statuspb.Status{Code: 4}},
+	}
+	type end struct {
+		state  classrecv1.RecordingState
+		reason classrecv1.EndReason
+	}
+	const (
+		none      = classrecv1.EndReason_END_REASON_UNSPECIFIED
+		stopped   = classrecv1.EndReason_END_REASON_STOPPED
+		byRoom    = classrecv1.EndReason_END_REASON_STOPPED_IN_ROOM
+		away      = classrecv1.EndReason_END_REASON_ENDED_WHILE_AWAY
+		closed    = classrecv1.EndReason_END_REASON_ROOM_CLOSED
+		unsure    = classrecv1.EndReason_END_REASON_STOP_NOT_CONFIRMED
+		notBegun  = classrecv1.EndReason_END_REASON_START_FAILED
+		noFurther = classrecv1.RecordingState_RECORDING_STATE_UNSPECIFIED
+	)
+	moves := map[classrecv1.RecordingState]map[string]end{
+		starting: {"begun": {recording, none}, "begun again": {recording, none}, "refused": {failedSt, notBegun}},
+		recording: {
+			"begun again": {recording, none}, "stop asked": {stopping, none},
+			"deleted": {processing, byRoom}, "gone": {processing, away}, "room closed": {processing, closed},
+		},
+		stopping: {
+			"deleted": {processing, stopped}, "gone": {processing, stopped},
+			"room closed": {processing, closed}, "out of time": {processing, unsure},
+		},
+		processing: {"listed": {available, none}, "no files": {available, none}, "not listed": {failedSt, none}},
+		available:  {},
+		failedSt:   {},
+	}
+	for state, want := range moves {
+		for name, ev := range events {
+			t.Run(fmt.Sprintf("%v/%s", state, name), func(t *testing.T) {
+				t.Parallel()
+				before := inState(state)
+				given := proto.CloneOf(before)
+				got := next(before, ev, clock, timeouts)
+				if diff := cmp.Diff(given, before, protocmp.Transform()); diff != "" {
+					t.Fatalf("next changed its argument:\n%s", diff)
+				}
+				to, moves := want[name]
+				switch {
+				case !moves && got != nil:
+					t.Fatalf("moved to %v", got.GetRecording().GetState())
+				case !moves:
+					return
+				case got == nil:
+					t.Fatalf("did not move to %v", to.state)
+				}
+				if is := (end{got.Recording.State, got.Recording.EndReason}); is != to {
+					t.Errorf("moved to %v, want %v", is, to)
+				}
+				if final := to.state == available || to.state == failedSt; final != (got.Deadline == nil) && to.state != recording {
+					t.Errorf("deadline of %v is %v", to.state, got.Deadline)
+				}
+				if to.state == noFurther {
+					t.Error("no such state")
+				}
+				if isEvent := got.Event != nil; isEvent != (name == "begun" || name == "begun again" || to.state == processing) {
+					t.Errorf("is an event: %v", got.Event)
+				}
+				if to.state == processing && got.Join != nil {
+					t.Error("the password is kept after the end")
+				}
+			})
+		}
+	}
+}
+
+func TestNext_Begun(t *testing.T) {
+	t.Parallel()
+	got := next(inState(starting), begun{msg: classBeginAt(beganAt), user: "u", name: "rooms/42/recordings/1511860322"}, clock, timeouts)
+	r := got.GetRecording()
+	if !r.GetRecordTime().AsTime().Equal(beganAt) {
+		t.Errorf("record time is %v, want the platform's %v", r.GetRecordTime().AsTime(), beganAt)
+	}
+	if r.GetFormat() != classrecv1.RecordingFormat_RECORDING_FORMAT_MP4 || r.GetRecordType() != classrecv1.RecordType_RECORD_TYPE_MIX {
+		t.Errorf("described as %v, %v: not as ClassBegin carried it", r.GetFormat(), r.GetRecordType())
+	}
+	if want := clock.Add(time.Hour); !got.GetDeadline().AsTime().Equal(want) {
+		t.Errorf("deadline is %v, want the maximum duration's end %v", got.GetDeadline().AsTime(), want)
+	}
+	ev := got.GetEvent()
+	if ev.GetAction() != classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD || !ev.GetTime().AsTime().Equal(beganAt) || ev.GetFromUserId() != "u" {
+		t.Errorf("event is %v", ev)
+	}
+}
+
+func TestNext_NoTimestamp(t *testing.T) {
+	t.Parallel()
+	msg := classBeginAt(beganAt)
+	msg.TS = 0
+	got := next(inState(starting), begun{msg: msg, name: "n"}, clock, timeouts)
+	if !got.GetRecording().GetRecordTime().AsTime().Equal(clock) {
+		t.Errorf("without a ts the record time is %v, want our clock's %v", got.GetRecording().GetRecordTime().AsTime(), clock)
+	}
+}
+
+func TestNext_BegunAgainWithGap(t *testing.T) {
+	t.Parallel()
+	gap := &classrecv1.RecordingGap{Reason: "r"}
+	again := beganAt.Add(time.Minute)
+	got := next(inState(recording), begun{msg: classBeginAt(again), gap: gap}, clock, timeouts)
+	if n := len(got.GetRecording().GetGaps()); n != 1 {
+		t.Fatalf("%d gaps, want 1", n)
+	}
+	if got.GetRecording().GetName() != "rooms/42/recordings/1511860322" {
+		t.Errorf("renamed to %s", got.GetRecording().GetName())
+	}
+	if want := []int64{beganAt.Unix(), again.Unix()}; !cmp.Equal(got.GetRecordTs(), want) {
+		t.Errorf("record_ts %v, want %v", got.GetRecordTs(), want)
+	}
+}
+
+func TestNext_StopTimeIsNotBeforeBegin(t *testing.T) {
+	t.Parallel()
+	got := next(inState(stopping), ended{msg: classEndAt(beganAt.Add(-time.Hour))}, clock, timeouts)
+	if !got.GetRecording().GetStopTime().AsTime().Equal(beganAt) {
+		t.Errorf("stop time %v is before the begin %v", got.GetRecording().GetStopTime().AsTime(), beganAt)
+	}
+}
+
+func TestKey_SealsAndOpens(t *testing.T) {
+	t.Parallel()
+	k := Key{1}
+	sealed, err := k.seal("01", "pass")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := k.open("01", sealed); err != nil || got.Reveal() != "pass" {
+		t.Errorf("open: %v, %v", got == "pass", err)
+	}
+	if _, err := k.open("02", sealed); err == nil {
+		t.Error("opened for another recording")
+	}
+	if _, err := (Key{2}).open("01", sealed); err == nil {
+		t.Error("opened with another key")
+	}
+	for i := range sealed {
+		if _, err := k.open("01", sealed[:i]); err == nil && i > 0 {
+			t.Errorf("opened the first %d bytes", i)
+		}
+	}
+}

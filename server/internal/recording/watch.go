@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/store"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// allRooms is the room of a watch that follows them all.
+const allRooms = "-"
+
+// Watch is one caller's stream of class events. It belongs to one goroutine.
+type Watch struct {
+	s       *Service
+	worker  *worker // nil for all rooms
+	log     *store.Watcher
+	pending []*classrecv1.ClassBeginEvent // the snapshot that is still to be sent
+	caught  <-chan struct{}               // nil once synced has been sent
+	resume  uint64                        // everything up to here has been sent
+	silence *time.Timer
+}
+
+// WatchMessage is one message of a watch.
+type WatchMessage struct {
+	response *classrecv1.WatchClassBeginResponse
+	entry    *store.Entry // instead of response: an event that all watchers get
+}
+
+// Response returns the message. Nobody may change it.
+func (m WatchMessage) Response() *classrecv1.WatchClassBeginResponse {
+	if m.entry != nil {
+		return eventMessage(loggedEvent(m.entry))
+	}
+	return m.response
+}
+
+// Encoded returns what encode made of the message; where many watchers get the
+// same message, encode runs once for all of them, and the result is shared.
+func (m WatchMessage) Encoded(encode func(*classrecv1.WatchClassBeginResponse) any) any {
+	if m.entry == nil {
+		return encode(m.response)
+	}
+	return m.entry.Shared(func(*store.Entry) any { return encode(m.Response()) })
+}
+
+// Watch begins a stream. For a room, it returns when the room is joined and
+// what is in it is known. The caller closes the watch. Errors: see
+// WatchClassBegin in the API.
+func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequest) (*Watch, error) {
+	w := &Watch{s: s, silence: time.NewTimer(s.cfg.Heartbeat)}
+	filter := store.WatchFilter{Tenant: s.cfg.Tenant}
+	if roomID := req.GetRoom(); roomID != allRooms {
+		filter.Room = roomID
+		worker, err := s.hold(roomID)
+		if err != nil {
+			return nil, err
+		}
+		worker.watchers.Add(1)
+		w.worker = worker
+		if err := worker.enter(ctx, talkcloud.Secret(req.GetRoomPassword())); err != nil {
+			w.Close()
+			return nil, public(err)
+		}
+	}
+	if err := w.open(ctx, filter, req.GetAfterSequence()); err != nil {
+		w.Close()
+		return nil, public(err)
+	}
+	return w, nil
+}
+
+func (w *Watch) open(ctx context.Context, filter store.WatchFilter, after uint64) error {
+	if after == 0 {
+		last, live := w.s.store.Snapshot(filter)
+		for _, e := range live {
+			if e.Record.GetRecording().GetName() != "" {
+				w.pending = append(w.pending, presentEvent(e))
+			}
+		}
+		after = last
+	}
+	log, err := w.s.store.Watch(ctx, filter, after)
+	if err != nil {
+		return watchError(err)
+	}
+	w.log, w.caught, w.resume = log, log.CaughtUp(), after
+	return nil
+}
+
+// Next returns the next message, waiting for it: an event, synced, or after a
+// silence a heartbeat. The error is ctx's, or the stream's end (see
+// WatchClassBegin in the API).
+func (w *Watch) Next(ctx context.Context) (WatchMessage, error) {
+	if len(w.pending) > 0 {
+		ev := w.pending[0]
+		w.pending = w.pending[1:]
+		return WatchMessage{response: eventMessage(ev)}, nil
+	}
+	w.silence.Reset(w.s.cfg.Heartbeat)
+	for {
+		select {
+		case <-ctx.Done():
+			return WatchMessage{}, ctx.Err()
+		case <-w.silence.C:
+			return WatchMessage{response: heartbeatMessage(w.resume)}, nil
+		case <-w.caught:
+			if len(w.log.C()) == 0 {
+				w.caught = nil
+				w.resume = max(w.resume, w.log.UpTo())
+				return WatchMessage{response: syncedMessage(w.resume)}, nil
+			}
+			if msg, ok, err := w.take(<-w.log.C()); ok || err != nil {
+				return msg, err
+			}
+		case e := <-w.log.C():
+			if msg, ok, err := w.take(e); ok || err != nil {
+				return msg, err
+			}
+		}
+	}
+}
+
+// take makes a message of a change; ok is false when the change is no event.
+// A nil entry is the log's end.
+func (w *Watch) take(e *store.Entry) (msg WatchMessage, ok bool, err error) {
+	if e == nil {
+		return WatchMessage{}, false, public(watchError(w.log.Err()))
+	}
+	w.resume = e.Revision
+	return WatchMessage{entry: e}, e.Record.GetEvent() != nil, nil
+}
+
+// Close ends the watch and lets go of its room.
+func (w *Watch) Close() {
+	w.silence.Stop()
+	if w.log != nil {
+		w.log.Close()
+	}
+	if w.worker != nil {
+		w.worker.watchers.Add(-1)
+		w.s.release(w.worker)
+	}
+}
+
+func watchError(err error) error {
+	var slow *store.SlowError
+	var old *store.TooOldError
+	var ahead *store.AheadError
+	switch {
+	case errors.As(err, &slow):
+		return errTooSlow(slow.Resume)
+	case errors.As(err, &old):
+		return errTooOld(old.Oldest)
+	case errors.As(err, &ahead):
+		return errUnknownSequence(ahead.Last)
+	case err == nil:
+		return errNotRunning()
+	}
+	return err
+}
+
+func syncedMessage(sequence uint64) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Synced{
+		Synced: &classrecv1.WatchSynced{Sequence: sequence},
+	}}
+}
+
+func heartbeatMessage(sequence uint64) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Heartbeat{
+		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: sequence, Time: timestamppb.New(now())},
+	}}
+}
+
+func eventMessage(ev *classrecv1.ClassBeginEvent) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Event{Event: ev}}
+}
+
+// loggedEvent returns the event that a change was. Entries are shared, so it
+// is a copy; the recording in it is the entry's own and is not changed.
+func loggedEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
+	ev := e.Record.GetEvent()
+	return &classrecv1.ClassBeginEvent{
+		Sequence:   e.Revision,
+		Action:     ev.GetAction(),
+		Room:       ev.GetRoom(),
+		Recording:  e.Record.GetRecording(),
+		MessageId:  ev.GetMessageId(),
+		Time:       ev.GetTime(),
+		InList:     ev.GetInList(),
+		FromUserId: ev.GetFromUserId(),
+		Data:       ev.GetData(),
+	}
+}
+
+// presentEvent returns the ADD of a class that is on, for a snapshot.
+func presentEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
+	r := e.Record.GetRecording()
+	sequence := e.Record.GetAddSequence()
+	if sequence == 0 {
+		sequence = e.Revision
+	}
+	return &classrecv1.ClassBeginEvent{
+		Sequence:   sequence,
+		Action:     classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD,
+		Room:       r.GetRoom(),
+		Recording:  r,
+		MessageId:  talkcloud.MessageClassBegin,
+		Time:       r.GetRecordTime(),
+		InList:     true,
+		FromUserId: r.GetUserId(),
+		Data:       e.Record.GetClassBeginData(),
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package service answers the calls of classrec.v1.RecordingService.
+//
+// It is the thin edge between gRPC and package recording: it checks requests
+// against the field rules of the proto, hands them on as they are, and is the
+// only place where an error becomes a code with its details. It leaves all
+// decisions to package recording, and REST to package gateway.
+package service
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/recording"
+)
+
+// Service implements classrec.v1.RecordingService. Requests have passed the
+// validating interceptor of [ServerOptions] when they get here.
+type Service struct {
+	classrecv1.UnimplementedRecordingServiceServer
+
+	recordings *recording.Service
+}
+
+// New returns a service over recordings, which the caller runs.
+func New(recordings *recording.Service) *Service { return &Service{recordings: recordings} }
+
+// Register adds the service to a gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	classrecv1.RegisterRecordingServiceServer(r, s)
+}
+
+// StartRecording implements classrec.v1.RecordingService.
+func (s *Service) StartRecording(ctx context.Context, req *classrecv1.StartRecordingRequest) (*classrecv1.StartRecordingResponse, error) {
+	r, err := s.recordings.Start(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &classrecv1.StartRecordingResponse{Recording: r}, nil
+}
+
+// StopRecording implements classrec.v1.RecordingService.
+func (s *Service) StopRecording(ctx context.Context, req *classrecv1.StopRecordingRequest) (*classrecv1.StopRecordingResponse, error) {
+	r, err := s.recordings.Stop(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &classrecv1.StopRecordingResponse{Recording: r}, nil
+}
+
+// GetRecording implements classrec.v1.RecordingService.
+func (s *Service) GetRecording(ctx context.Context, req *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
+	r, err := s.recordings.Get(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &classrecv1.GetRecordingResponse{Recording: r}, nil
+}
+
+// ListRecordings implements classrec.v1.RecordingService.
+func (s *Service) ListRecordings(ctx context.Context, req *classrecv1.ListRecordingsRequest) (*classrecv1.ListRecordingsResponse, error) {
+	page, token, err := s.recordings.List(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &classrecv1.ListRecordingsResponse{Recordings: page, NextPageToken: token}, nil
+}
+
+// WatchClassBegin implements classrec.v1.RecordingService. An event that many
+// callers get is encoded once for all of them.
+func (s *Service) WatchClassBegin(req *classrecv1.WatchClassBeginRequest, stream grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
+	ctx := stream.Context()
+	watch, err := s.recordings.Watch(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	for {
+		msg, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := send(stream, msg); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends a message in its shared encoding. All streams of the server use
+// the same codec; the server compresses nothing (see [ServerOptions]).
+func send(stream grpc.ServerStream, msg recording.WatchMessage) error {
+	encoded := msg.Encoded(func(res *classrecv1.WatchClassBeginResponse) any {
+		prepared := new(grpc.PreparedMsg)
+		if err := prepared.Encode(stream, res); err != nil {
+			return err
+		}
+		return prepared
+	})
+	if err, failed := encoded.(error); failed {
+		return err
+	}
+	return stream.SendMsg(encoded)
+}
