@@ -90,6 +90,8 @@ func (f *fanout) join(w *Watcher) bool {
 	}
 	w.place = len(g.watchers)
 	w.live = true
+	w.upTo = max(w.last, f.last)
+	close(w.caught)
 	g.watchers = append(g.watchers, w)
 	return true
 }

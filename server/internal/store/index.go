@@ -21,6 +21,7 @@ type index struct {
 	names      map[nameKey]*Entry
 	requests   map[nameKey][]*Entry // who holds a request id, by recording id
 	lists      map[listKey]ordered
+	urls       map[nameKey]int // how many recordings have the URL
 	unfinished map[recordingKey]*Entry
 
 	sequenceWaits []sequenceWait // by sequence
@@ -58,6 +59,7 @@ func newIndex() *index {
 		names:      make(map[nameKey]*Entry),
 		requests:   make(map[nameKey][]*Entry),
 		lists:      make(map[listKey]ordered),
+		urls:       make(map[nameKey]int),
 		unfinished: make(map[recordingKey]*Entry),
 		entryWaits: make(map[recordingKey]map[*entryWait]struct{}),
 	}
@@ -111,6 +113,21 @@ func (x *index) put(key recordingKey, e *Entry) {
 	x.putName(key, old, e)
 	x.putRequest(key, old, e)
 	x.putLists(key, old, e)
+	x.putURLs(key.tenant, old, e)
+}
+
+func (x *index) putURLs(tenant string, old, e *Entry) {
+	if old != nil {
+		for _, u := range old.Record.GetRecording().GetUrls() {
+			k := nameKey{tenant, u}
+			if x.urls[k]--; x.urls[k] == 0 {
+				delete(x.urls, k)
+			}
+		}
+	}
+	for _, u := range e.Record.GetRecording().GetUrls() {
+		x.urls[nameKey{tenant, u}]++
+	}
 }
 
 func (x *index) putLive(key recordingKey, e *Entry) {
@@ -274,6 +291,32 @@ func (x *index) byName(key nameKey) *Entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.names[key]
+}
+
+func (x *index) knowsURL(key nameKey) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.urls[key] > 0
+}
+
+// snapshot returns the last sequence and, of that moment, all live recordings
+// that match, by revision.
+func (x *index) snapshot(f WatchFilter) (last uint64, live []*Entry) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if f.Room != "" {
+		if e := x.rooms[roomKey{f.Tenant, f.Room}].live; e != nil {
+			live = append(live, e)
+		}
+		return x.last, live
+	}
+	for key, e := range x.unfinished {
+		if key.tenant == f.Tenant && isLive(e.state()) {
+			live = append(live, e)
+		}
+	}
+	slices.SortFunc(live, func(a, b *Entry) int { return cmp.Compare(a.Revision, b.Revision) })
+	return x.last, live
 }
 
 func (x *index) byRequest(key nameKey) *Entry {

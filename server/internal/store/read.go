@@ -82,3 +82,10 @@ func (s *Store) Wait(ctx context.Context, tenant, room, id string, until func(*E
 		return nil, fmt.Errorf("wait for recording: %w", context.Cause(ctx))
 	}
 }
+
+// KnowsURL tells whether a recording of the tenant has the URL.
+func (s *Store) KnowsURL(tenant, url string) bool { return s.index.knowsURL(nameKey{tenant, url}) }
+
+// Snapshot returns all recordings that match and are live, by revision, and the
+// sequence to watch after so that nothing is missed and nothing is twice.
+func (s *Store) Snapshot(f WatchFilter) (last uint64, live []*Entry) { return s.index.snapshot(f) }

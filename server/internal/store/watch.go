@@ -41,6 +41,8 @@ type Watcher struct {
 	c      chan *Entry
 	quit   chan struct{} // closed when the watcher ends
 	stop   func() bool   // detaches it from its context
+	caught chan struct{} // closed when the watcher goes live
+	upTo   uint64        // set before caught is closed
 
 	// Guarded by the fan-out's lock once the watcher is live, and before that
 	// its own goroutine's: the last sequence that is in c, or that did not
@@ -82,6 +84,7 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 		filter: filter,
 		c:      make(chan *Entry, s.cfg.WatchQueue),
 		quit:   make(chan struct{}),
+		caught: make(chan struct{}),
 		last:   after,
 	}
 	if _, ok := s.fanout.recall(after, filter, 0); !ok {
@@ -99,6 +102,14 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 // C returns the channel of entries. The store closes it when the watch has
 // ended; what is in it then is still to be read. Err then tells why.
 func (w *Watcher) C() <-chan *Entry { return w.c }
+
+// CaughtUp returns a channel that is closed once all that was before is in C or
+// has been read from it: what is in C then, and no more, may be from before.
+func (w *Watcher) CaughtUp() <-chan struct{} { return w.caught }
+
+// UpTo returns the sequence up to which everything had been handed out when
+// CaughtUp was closed. Not to be called before.
+func (w *Watcher) UpTo() uint64 { return w.upTo }
 
 // Err returns why the watch has ended: *SlowError, *TooOldError,
 // ErrUnavailable, ErrClosed, or the context's error; nil after Close, and while
