@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// Conn is one connection, of either end. Its methods may be called from any goroutine, [Conn.Serve] once.
+// Conn is one connection, of either end. Its methods may be called from any goroutine, [Conn.Serve] only on a client's connection, once.
 type Conn struct {
 	env      *env
 	id       string
@@ -183,16 +183,13 @@ func (c *Conn) cutLocked(err error) {
 	_ = nc.Close()
 }
 
-// Serve reads until the connection ends and calls handle with every message, one after the other. The message is valid
-// only during the call. An error from handle ends the connection with that error; the peer is sent close
-// code 1007 for [ErrMalformed], 1003 for [ErrBinary], else 1011, and no text. Serve returns why the connection ended,
-// never nil, after everything that belongs to the connection is released.
+// Serve reads, on a client's connection, until it ends, and calls handle with every message, one after the other. The message is valid
+// only during the call. An error from handle is treated as one from [Session]. Serve returns why the connection ended, never nil, after
+// everything that belongs to it is released. A server serves its connections itself.
 func (c *Conn) Serve(handle func(message []byte) error) error {
-	if c.client != nil {
-		c.client.start()
-		defer c.client.stop()
-	}
-	return c.end(c.socket.read(func(text []byte) error { return c.receive(text, handle) }))
+	c.client.start()
+	defer c.client.stop()
+	return c.end(c.socket.read(handle))
 }
 
 // heard notes that the peer lives.

@@ -49,7 +49,7 @@ func (cfg ServerConfig) withDefaults() ServerConfig {
 type Server struct {
 	cfg      ServerConfig
 	env      *env
-	serve    func(*Conn, *http.Request)
+	open     func(*Conn, *http.Request) Session
 	upgrader websocket.Upgrader
 	flusher  flusher
 	wg       sync.WaitGroup // connections, the heart, the flusher
@@ -60,14 +60,22 @@ type Server struct {
 	closed  bool
 }
 
-// NewServer returns a server that calls serve for every connection, in that connection's own goroutine, once the open packet is
-// queued. serve has to call [Conn.Serve] and ends with the connection; the connection is released when it returns. The context of the
-// request does not end with the connection, and its body is not readable.
-func NewServer(cfg ServerConfig, serve func(*Conn, *http.Request)) *Server {
+// Session takes what happens on one connection. Its methods are called one at a time.
+type Session interface {
+	// Message is called with every message, which is valid only during the call. An error ends the connection with that error;
+	// the peer is sent close code 1007 for [ErrMalformed], 1003 for [ErrBinary], else 1011, and no text.
+	Message([]byte) error
+	// Close is called once, last, with why the connection ended, after everything that belongs to it is released.
+	Close(error)
+}
+
+// NewServer returns a server that calls open for every connection, once the open packet is queued, and then gives what happens on it
+// to the session that open returns. The context of the request does not end with the connection, and its body is not readable.
+func NewServer(cfg ServerConfig, open func(*Conn, *http.Request) Session) *Server {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg:   cfg,
-		serve: serve,
+		open:  open,
 		conns: make(map[*Conn]struct{}),
 		env: &env{
 			epoch:           time.Now(),
@@ -129,7 +137,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = ws.Close()
 		return
 	}
-	go s.run(c, r.WithContext(context.WithoutCancel(r.Context())))
+	if err := s.greet(c); err != nil {
+		c.Cut(err) // the session is told
+	}
+	session := s.open(c, r.WithContext(context.WithoutCancel(r.Context())))
+	go s.serve(c, session)
+}
+
+// serve waits for the connection to end. What needs more stack than waiting does is done elsewhere.
+func (s *Server) serve(c *Conn, session Session) {
+	err := c.end(c.socket.read(session.Message))
+	session.Close(err)
+	s.remove(c)
+}
+
+// greet queues the open packet.
+func (s *Server) greet(c *Conn) error {
+	h := Handshake{SID: c.id, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout}
+	if c.revision == Revision4 {
+		h.MaxPayload = s.cfg.MaxMessageBytes
+	}
+	data, err := AppendHandshake(nil, h)
+	if err != nil {
+		return err
+	}
+	return c.Send(newFrame(PacketOpen, data))
 }
 
 // newConn makes the connection above an upgraded network connection.
@@ -151,22 +183,6 @@ func (s *Server) refuse(w http.ResponseWriter, code int, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "message": message})
 }
 
-func (s *Server) run(c *Conn, r *http.Request) {
-	defer s.remove(c)
-	h := Handshake{SID: c.id, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout}
-	if c.revision == Revision4 {
-		h.MaxPayload = s.cfg.MaxMessageBytes
-	}
-	data, err := AppendHandshake(nil, h)
-	if err == nil {
-		err = c.Send(newFrame(PacketOpen, data))
-	}
-	if err != nil {
-		c.Cut(err) // serve finds a connection that has ended
-	}
-	s.serve(c, r)
-}
-
 func (s *Server) add(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +199,6 @@ func (s *Server) add(c *Conn) bool {
 }
 
 func (s *Server) remove(c *Conn) {
-	c.Cut(ErrClosed)
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
@@ -227,7 +242,7 @@ func (s *Server) Len() int {
 }
 
 // Close refuses new connections, closes all with code 1001, and waits for them: at most the write timeout and about a second,
-// plus what the serve functions take. It always returns nil.
+// plus what the sessions take to close. It always returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true

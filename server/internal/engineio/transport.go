@@ -7,9 +7,9 @@ import "net"
 // transport is the WebSocket under a connection. read is called by one goroutine; write and writeClose by one at a time, possibly
 // another one.
 type transport interface {
-	// read reads until an error and calls handle with every message, which is valid only during the call. An error that comes
-	// from the network, behind which nothing can be read, is a *readError.
-	read(handle func(text []byte) error) error
+	// read reads until an error and gives every WebSocket message to the connection, see [Conn.receive]. An error that comes from
+	// the network, behind which nothing can be read, is a *readError.
+	read(handle func(message []byte) error) error
 	// write writes frames, as frame selects them. It may block until the network connection is closed.
 	write(batch [][]byte) error
 	// writeClose writes a close frame.

@@ -50,7 +50,7 @@ func (s *clientSocket) read(handle func([]byte) error) error {
 		if _, err := message.ReadFrom(r); err != nil {
 			return s.readError(err)
 		}
-		if err := handle(message.Bytes()); err != nil {
+		if err := s.conn.receive(message.Bytes(), handle); err != nil {
 			return err
 		}
 		if message.Cap() > keepBufferBytes {

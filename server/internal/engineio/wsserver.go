@@ -39,7 +39,8 @@ func (s *serverSocket) read(handle func([]byte) error) error {
 		if err := s.wait(); err != nil {
 			return err
 		}
-		s.work.Go(func() { s.err = s.process(handle) })
+		s.work.Add(1)
+		go s.process(handle)
 		s.work.Wait()
 		if s.err != nil {
 			return s.err
@@ -90,9 +91,14 @@ func (s *serverSocket) release() {
 	}
 }
 
-// process works off the input, and what it takes to complete the message that it ends in.
-func (s *serverSocket) process(handle func([]byte) error) error {
-	defer s.release()
+func (s *serverSocket) process(handle func([]byte) error) {
+	defer s.work.Done()
+	s.err = s.processInput(handle)
+	s.release()
+}
+
+// processInput works off the input, and what it takes to complete the message that it ends in.
+func (s *serverSocket) processInput(handle func([]byte) error) error {
 	var message []byte // of fragments
 	fragmented := false
 	for s.in.buffered() > 0 || fragmented {
@@ -120,7 +126,7 @@ func (s *serverSocket) process(handle func([]byte) error) error {
 			if err != nil {
 				return err
 			}
-			if err := handle(text); err != nil {
+			if err := s.conn.receive(text, handle); err != nil {
 				return err
 			}
 			continue
@@ -129,7 +135,7 @@ func (s *serverSocket) process(handle func([]byte) error) error {
 			return err
 		}
 		if h.fin {
-			if err := handle(message); err != nil {
+			if err := s.conn.receive(message, handle); err != nil {
 				return err
 			}
 			message = nil

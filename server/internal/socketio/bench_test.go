@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -392,6 +393,12 @@ func (m *benchMember) Event(ev socketio.Event) {
 		if err := json.Unmarshal(ev.Args[0], &times); err != nil {
 			m.conn.Close()
 			return
+		}
+		if f := os.Getenv(benchRole + "_CPU"); f != "" {
+			if out, err := os.OpenFile(f, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err == nil {
+				pprof.StartCPUProfile(out)
+				time.AfterFunc(6*time.Second, pprof.StopCPUProfile)
+			}
 		}
 		for i := range times {
 			m.room.spread(i, ev.Args[1])

@@ -18,7 +18,7 @@ type Conn struct {
 	calls     calls
 	connected atomic.Bool
 
-	// The rest is owned by the connection's goroutine.
+	// The rest belongs to the session.
 	handler Handler       // nil until accepted
 	request *http.Request // revision 4: until the peer's CONNECT
 }
@@ -87,7 +87,20 @@ func (c *Conn) Close() error {
 // closeNormal is the WebSocket close code for an ordinary end (RFC 6455 section 7.4.1).
 const closeNormal = 1000
 
-func (c *Conn) receive(message []byte) error {
+// session is what the Engine.IO server calls with what happens on a connection.
+type session Conn
+
+func (s *session) Close(err error) {
+	c := (*Conn)(s)
+	c.calls.fail(err)
+	c.server.logger.Debug("connection ended", "id", c.ID(), "reason", err)
+	if c.handler != nil {
+		c.handler.Close(err)
+	}
+}
+
+func (s *session) Message(message []byte) error {
+	c := (*Conn)(s)
 	p, err := ParsePacket(message)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ type ServerConfig struct {
 	Logger           *slog.Logger             // nil = none
 }
 
-// Handler takes what happens on one connection. Its methods are called one at a time, by the connection's own goroutine.
+// Handler takes what happens on one connection. Its methods are called one at a time, and never before accept has returned.
 type Handler interface {
 	// Event is called with every event. While it runs nothing more is read from this peer.
 	Event(Event)
@@ -39,7 +39,7 @@ type Server struct {
 	handshake time.Duration
 }
 
-// NewServer returns a server that asks accept about every connection, in that connection's own goroutine, and gives what happens on it
+// NewServer returns a server that asks accept about every connection and gives what happens on it
 // to the handler that accept returns. An error refuses the connection, and its text is sent to the peer; no handler is called then.
 // Until accept returns, nothing can be sent on the connection ([ErrNotConnected]). The context of the request does not end with the
 // connection, and its body is not readable. The server starts its goroutines as connections come.
@@ -60,7 +60,7 @@ func NewServer(cfg ServerConfig, accept func(*Conn, *http.Request) (Handler, err
 		HandshakeTimeout: cfg.HandshakeTimeout,
 		CheckOrigin:      cfg.CheckOrigin,
 		Logger:           cfg.Logger,
-	}, s.serve)
+	}, s.open)
 	return s
 }
 
@@ -74,7 +74,8 @@ func (s *Server) Len() int { return s.eng.Len() }
 // and handlers. It always returns nil.
 func (s *Server) Close() error { return s.eng.Close() }
 
-func (s *Server) serve(eng *engineio.Conn, r *http.Request) {
+// open makes the session of a new connection.
+func (s *Server) open(eng *engineio.Conn, r *http.Request) engineio.Session {
 	c := &Conn{eng: eng, server: s}
 	if eng.Revision() == engineio.Revision3 {
 		s.admit(c, r) // protocol 4 connects the root namespace unasked
@@ -82,13 +83,7 @@ func (s *Server) serve(eng *engineio.Conn, r *http.Request) {
 		eng.Expect(s.handshake)
 		c.request = r
 	}
-	r = nil //nolint:ineffassign,wastedassign // the request must not live as long as the connection
-	err := eng.Serve(c.receive)
-	c.calls.fail(err)
-	s.logger.Debug("connection ended", "id", eng.ID(), "reason", err)
-	if c.handler != nil {
-		c.handler.Close(err)
-	}
+	return (*session)(c)
 }
 
 // admit asks accept about a connection and tells the peer.
