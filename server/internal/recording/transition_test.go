@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 

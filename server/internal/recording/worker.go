@@ -398,7 +398,7 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 			return
 		}
 	}
-	w.lost = ev.StateLost
+	w.lost = ev.Vacant
 	if w.class != nil || w.sent == "" {
 		w.ended(ctx, talkcloud.Message{}, true)
 	}
@@ -456,14 +456,17 @@ func (w *worker) userID(msg talkcloud.Message) string {
 // gap returns what a recording has missed when its ClassBegin had to be
 // published again.
 func (w *worker) gap(msg talkcloud.Message) *classrecv1.RecordingGap {
-	if !w.lost || w.away.IsZero() {
+	if !w.lost {
 		return nil
 	}
-	return &classrecv1.RecordingGap{
-		StartTime: timestamppb.New(w.away),
-		EndTime:   timestamppb.New(messageTime(msg, now())),
-		Reason:    "the room lost its state; the class was begun again",
+	gap := &classrecv1.RecordingGap{
+		EndTime: timestamppb.New(messageTime(msg, now())),
+		Reason:  "the room lost its state; the class was begun again",
 	}
+	if !w.away.IsZero() {
+		gap.StartTime = timestamppb.New(w.away)
+	}
+	return gap
 }
 
 // adopt makes a recording of a class that somebody else began.
@@ -503,9 +506,6 @@ func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
 	}
 	r := live.Record.GetRecording()
 	if gone && w.lost && r.GetState() == recording && r.GetOrigin() == classrecv1.RecordingOrigin_RECORDING_ORIGIN_API {
-		if w.away.IsZero() {
-			w.away = r.GetUpdateTime().AsTime()
-		}
 		return // nobody ended it: work publishes it again
 	}
 	w.apply(ctx, live.Record.GetId(), ended{msg: msg, gone: gone})

@@ -45,6 +45,7 @@ type core struct {
 	retry    *time.Timer               // the wait before the next attempt, nil while there is none
 	failed   int                       // attempts in a row
 	saved    map[string]talkcloud.Message
+	vacant   bool // when we last joined, there was no saved message and nobody else
 	subs     map[*Subscription]struct{}
 	waits    []*wait
 }
@@ -178,13 +179,14 @@ func (c *core) connected(conn *talkcloud.Conn) {
 	for _, m := range reply.Messages {
 		now[m.Key()] = m
 	}
+	c.vacant = len(now) == 0 && alone(reply.Users, conn.UserID())
 	if first {
 		c.user, c.saved = conn.UserID(), now
 		close(c.ready)
 	} else {
 		before := c.saved
 		c.saved = now
-		lost := len(before) > 0 && len(now) == 0 && alone(reply.Users, c.user)
+		lost := len(before) > 0 && c.vacant
 		c.logger.Info("joined again", "state_lost", lost)
 		c.emit(&Event{Kind: Connected, StateLost: lost, At: time.Now()})
 		for _, e := range difference(before, now) {
@@ -308,7 +310,7 @@ func (c *core) drop(which func(talkcloud.Message) bool, by talkcloud.Message) {
 
 // subscribe begins a subscription.
 func (c *core) subscribe(sub *Subscription) {
-	sub.offer(&Event{Kind: Snapshot, Messages: ordered(c.saved), At: time.Now()})
+	sub.offer(&Event{Kind: Snapshot, Messages: ordered(c.saved), Vacant: c.vacant && len(c.saved) == 0, At: time.Now()})
 	if !c.online {
 		sub.offer(&Event{Kind: Disconnected, At: time.Now()})
 	}

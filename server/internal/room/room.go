@@ -96,6 +96,9 @@ type Event struct {
 	// StateLost, of Connected: the room came back without any saved message and without anyone else
 	// in it, and had some before. It lost its state; nobody deleted the messages that are now gone.
 	StateLost bool
+	// Vacant, of Snapshot: when we last joined, there was no saved message in the room and nobody
+	// else. Whoever knows of an earlier state takes it as lost.
+	Vacant bool
 	Err       error     // Disconnected, Ended
 	At        time.Time // when we learned of it, by our clock
 }

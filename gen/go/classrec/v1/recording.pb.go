@@ -720,7 +720,8 @@ func (x *RecordingFile) GetMediaType() string {
 // been.
 type RecordingGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From, by the platform's clock.
+	// From, by this service's clock; unset where it is not known, after a
+	// restart.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// To, by the platform's clock; unset while it lasts.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
