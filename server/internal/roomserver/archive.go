@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// manifestName is the file that tells what a directory holds. It is written when the class begins, and again, with the
+// files, when they are finished.
+const manifestName = "class.json"
+
+// maxManifestBytes bounds what is read of one.
+const maxManifestBytes = 4 << 20
+
+// manifest describes a recording.
+type manifest struct {
+	Room       talkcloud.RoomID `json:"room"`
+	RecordTS   int64            `json:"recordts"` // Unix seconds: ts of ClassBegin, and the directory's name
+	EndTS      int64            `json:"endts,omitempty"`
+	UserID     talkcloud.UserID `json:"userid"` // who began it
+	RecordType int              `json:"recordtype"`
+	Convert    int              `json:"convert"`
+	Layout     int              `json:"layout"`
+	RecordChat bool             `json:"recordchat"`
+	Finished   bool             `json:"finished"`
+	Files      []manifestFile   `json:"files,omitempty"`
+}
+
+// manifestFile is one finished file of a recording.
+type manifestFile struct {
+	Name       string           `json:"name"`
+	UserID     talkcloud.UserID `json:"userid,omitempty"`
+	Size       int64            `json:"size"`
+	DurationMS int64            `json:"duration_ms"`
+	MediaType  string           `json:"mediatype"`
+}
+
+// dir is the recording's directory below the archive's.
+func (m manifest) dir() string { return path.Join(roomDir(m.Room), strconv.FormatInt(m.RecordTS, 10)) }
+
+// converts tells whether ffmpeg has work to do when the class is over, which may take long.
+func (m manifest) converts() bool {
+	return m.Convert == talkcloud.ConvertMP4 || m.RecordType == talkcloud.RecordTypeMP3 || m.RecordType == talkcloud.RecordTypeMix
+}
+
+// archive is the recordings on disk, and an index of the finished ones in memory. Its mutex is never held during I/O.
+type archive struct {
+	root *os.Root // Dir/recordings
+	log  *slog.Logger
+
+	mu      sync.RWMutex
+	byRoom  map[talkcloud.RoomID][]*manifest // newest first, as the next
+	byUser  map[talkcloud.UserID][]*manifest // begun by the user, or with files of the user
+	files   map[string]*manifestFile         // by path below root
+	begins  map[string]int64                 // by directory of the room: the last recordts that was given out
+	pending []manifest                       // begun, and not finished by an earlier server
+}
+
+// openArchive reads what is there. What is broken is logged, and left alone.
+func openArchive(dir string, log *slog.Logger) (*archive, error) {
+	dir = filepath.Join(dir, "recordings")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory for recordings: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open directory of recordings: %w", err)
+	}
+	a := &archive{
+		root: root, log: log,
+		byRoom: make(map[talkcloud.RoomID][]*manifest), byUser: make(map[talkcloud.UserID][]*manifest),
+		files: make(map[string]*manifestFile), begins: make(map[string]int64),
+	}
+	if err := a.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read recordings: %w", err), root.Close())
+	}
+	return a, nil
+}
+
+func (a *archive) close() error { return a.root.Close() }
+
+func (a *archive) load() error {
+	rooms, err := fs.ReadDir(a.root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		if !room.IsDir() {
+			continue
+		}
+		classes, err := fs.ReadDir(a.root.FS(), room.Name())
+		if err != nil {
+			a.log.Warn("recordings of a room not read", "error", err)
+			continue
+		}
+		for _, class := range classes {
+			ts, err := strconv.ParseInt(class.Name(), 10, 64)
+			if err != nil || !class.IsDir() {
+				continue
+			}
+			a.begins[room.Name()] = max(a.begins[room.Name()], ts)
+			m, err := a.read(room.Name(), ts)
+			switch {
+			case err != nil:
+				a.log.Warn("recording left out of the list", "dir", path.Join(room.Name(), class.Name()), "error", err)
+			case m.Finished:
+				a.add(&m)
+			default:
+				a.pending = append(a.pending, m)
+			}
+		}
+	}
+	slices.SortStableFunc(a.pending, func(x, y manifest) int { // takePending takes the last: the quick ones first
+		return cmp.Or(boolOrder(y.converts(), x.converts()), cmp.Compare(x.RecordTS, y.RecordTS))
+	})
+	return nil
+}
+
+// boolOrder orders false before true.
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// read reads and checks one manifest.
+func (a *archive) read(room string, ts int64) (manifest, error) {
+	var m manifest
+	f, err := a.root.Open(path.Join(room, strconv.FormatInt(ts, 10), manifestName))
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	raw, err := io.ReadAll(io.LimitReader(f, maxManifestBytes))
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return m, fmt.Errorf("manifest: %w", err)
+	}
+	if roomDir(m.Room) != room || m.RecordTS != ts {
+		return m, errors.New("manifest is of another recording")
+	}
+	for _, file := range m.Files {
+		if !plainName(file.Name) {
+			return m, errors.New("manifest names a file that is not in its directory")
+		}
+	}
+	return m, nil
+}
+
+func plainName(name string) bool {
+	return filepath.IsLocal(name) && !strings.ContainsAny(name, `/\`) && name != "." && name != manifestName
+}
+
+// add puts a finished recording into the index. The mutex is held, or the archive not yet shared.
+func (a *archive) add(m *manifest) {
+	a.byRoom[m.Room] = insert(a.byRoom[m.Room], m)
+	users := map[talkcloud.UserID]bool{m.UserID: true}
+	for i := range m.Files {
+		f := &m.Files[i]
+		a.files[path.Join(m.dir(), f.Name)] = f
+		if f.UserID != "" {
+			users[f.UserID] = true
+		}
+	}
+	for user := range users {
+		a.byUser[user] = insert(a.byUser[user], m)
+	}
+}
+
+// insert keeps a list newest first.
+func insert(list []*manifest, m *manifest) []*manifest {
+	i, _ := slices.BinarySearchFunc(list, m, newestFirst)
+	return slices.Insert(list, i, m)
+}
+
+func newestFirst(a, b *manifest) int {
+	return cmp.Or(cmp.Compare(b.RecordTS, a.RecordTS), cmp.Compare(a.Room, b.Room))
+}
+
+// nextBegin gives out the ts of a new class: the time, but later than every earlier one of the room.
+func (a *archive) nextBegin(room talkcloud.RoomID, now time.Time) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir := roomDir(room)
+	ts := max(now.Unix(), a.begins[dir]+1)
+	a.begins[dir] = ts
+	return ts
+}
+
+// lastBegin is the ts of the room's last class, 0 when there was none.
+func (a *archive) lastBegin(room talkcloud.RoomID) int64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.begins[roomDir(room)]
+}
+
+// create makes the directory of a recording, with its manifest, and returns its path.
+func (a *archive) create(m manifest) (string, error) {
+	if err := a.root.MkdirAll(m.dir(), 0o700); err != nil {
+		return "", err
+	}
+	if err := a.write(m, false); err != nil {
+		return "", errors.Join(err, a.remove(m))
+	}
+	return a.path(m), nil
+}
+
+// path is where a recording is.
+func (a *archive) path(m manifest) string {
+	return filepath.Join(a.root.Name(), filepath.FromSlash(m.dir()))
+}
+
+// remove deletes a recording. The room's directory stays.
+func (a *archive) remove(m manifest) error { return a.root.RemoveAll(m.dir()) }
+
+// write writes a manifest in place of the old one, whole or not at all. When durable it survives a power cut.
+func (a *archive) write(m manifest, durable bool) error {
+	raw, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := path.Join(m.dir(), manifestName)
+	f, err := a.root.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return a.root.Rename(name+".new", name)
+}
+
+// finish writes the manifest of a finished recording, and lists it.
+func (a *archive) finish(m manifest) error {
+	m.Finished = true
+	if err := a.write(m, true); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.add(&m)
+	return nil
+}
+
+// takePending gives out a recording that is to be recovered, once; ok is false when there is none left.
+func (a *archive) takePending() (m manifest, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.pending) == 0 {
+		return manifest{}, false
+	}
+	m = a.pending[len(a.pending)-1]
+	a.pending = a.pending[:len(a.pending)-1]
+	return m, true
+}
+
+// returnPending gives back one that was not recovered.
+func (a *archive) returnPending(m manifest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pending = append(a.pending, m)
+}
+
+// query narrows a list of recordings; zero fields do not.
+type query struct {
+	room     talkcloud.RoomID
+	user     talkcloud.UserID
+	recordTS int64
+	from, to int64 // Unix seconds of the beginning, both included
+}
+
+// find returns the finished recordings that match, newest first. They must not be changed.
+func (a *archive) find(q query) []*manifest {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	list := a.byRoom[q.room]
+	if q.user != "" {
+		list = a.byUser[q.user]
+	}
+	var found []*manifest
+	for _, m := range list {
+		if (q.room == "" || m.Room == q.room) && (q.recordTS == 0 || m.RecordTS == q.recordTS) &&
+			(q.from == 0 || m.RecordTS >= q.from) && (q.to == 0 || m.RecordTS <= q.to) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// open opens a file of a finished recording, by its path below the archive's directory.
+func (a *archive) open(name string) (*os.File, *manifestFile, error) {
+	a.mu.RLock()
+	file := a.files[name]
+	a.mu.RUnlock()
+	if file == nil {
+		return nil, nil, fs.ErrNotExist
+	}
+	f, err := a.root.Open(name)
+	return f, file, err
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// checkRoom tells whether a client may enter a room, and as what.
+func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
+	p, ok := form(w, r)
+	if !ok {
+		return
+	}
+	role, code := s.entry(p)
+	if code != talkcloud.ResultOK {
+		reply(w, result(code))
+		return
+	}
+	reply(w, talkcloud.CheckRoomReply{
+		Result:   talkcloud.Number(talkcloud.ResultOK),
+		Nickname: talkcloud.Text(nickname(p["nickname"])),
+		RoomRole: talkcloud.Number(int64(role)),
+		ThirdID:  talkcloud.Text(""),
+		Room:     s.roomDetails(talkcloud.RoomID(p["serial"])),
+		PullInfo: json.RawMessage("null"),
+	})
+}
+
+// entry decides on the role of who wants to enter, or on the code of the refusal.
+func (s *Server) entry(p params) (role int, code int64) {
+	id := talkcloud.RoomID(p["serial"])
+	if checkID(string(id)) != nil {
+		return 0, codeField
+	}
+	room, known := s.cfg.Rooms[id]
+	if s.cfg.StrictRooms && !known {
+		return 0, codeRoomMissing
+	}
+	var wanted *int
+	if n, err := strconv.Atoi(p["userrole"]); err == nil && n >= talkcloud.RolePlayback && n <= talkcloud.RolePatrol {
+		wanted = &n
+	}
+	if len(room.Passwords) > 0 {
+		role, fits := roleByPassword(room.Passwords, p["password"], wanted)
+		if !fits {
+			return 0, codePassword
+		}
+		return role, talkcloud.ResultOK
+	}
+	if wanted != nil {
+		return *wanted, talkcloud.ResultOK
+	}
+	return roleByName(p["password"]), talkcloud.ResultOK
+}
+
+// roleByPassword returns the role that a password gives: the wanted one where several have the same password, else the
+// first. All are compared, in constant time.
+func roleByPassword(passwords map[int]talkcloud.Secret, password string, wanted *int) (role int, fits bool) {
+	for candidate := talkcloud.RolePatrol; candidate >= talkcloud.RolePlayback; candidate-- {
+		secret, ok := passwords[candidate]
+		if !ok || !equalSecret(secret, password) {
+			continue
+		}
+		if !fits || wanted == nil || role != *wanted {
+			role, fits = candidate, true
+		}
+	}
+	return role, fits
+}
+
+// equalSecret compares in a time that tells nothing, of the length neither.
+func equalSecret(secret talkcloud.Secret, given string) bool {
+	a, b := sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// roleByName is the role that a password names in a room that has none.
+func roleByName(password string) int {
+	switch strings.ToLower(password) {
+	case "teacher":
+		return talkcloud.RoleTeacher
+	case "assistant":
+		return talkcloud.RoleAssistant
+	case "auditor":
+		return talkcloud.RoleAuditor
+	case "patrol":
+		return talkcloud.RolePatrol
+	}
+	return talkcloud.RoleStudent
+}
+
+// nickname undoes an encoding that mobile clients add to the form's.
+func nickname(name string) string {
+	if plain, err := url.PathUnescape(name); err == nil && strings.Contains(name, "%") && encoded(name) {
+		return plain
+	}
+	return name
+}
+
+// roomDetails are those of a room of the captured session: six on stage, 320 by 240, VP8.
+func (s *Server) roomDetails(id talkcloud.RoomID) talkcloud.RoomDetails {
+	name := s.cfg.Rooms[id].Name
+	if name == "" {
+		name = "room " + string(id)
+	}
+	return talkcloud.RoomDetails{
+		Serial: talkcloud.Text(string(id)), RoomName: talkcloud.Text(name),
+		RoomType: talkcloud.Text("3"), MaxVideo: talkcloud.Text("6"), CompanyID: talkcloud.Text("10001"),
+		ChairmanControl: talkcloud.Text(strings.Repeat("0", 200)),
+		VideoType:       talkcloud.Text("1"), VideoFramerate: talkcloud.Text("15"),
+		VideoWidth: talkcloud.Text("320"), VideoHeight: talkcloud.Text("240"), VCodec: talkcloud.Text("0"),
+	}
+}
+
+// checkRoomType tells whether a room may be entered at all.
+func (s *Server) checkRoomType(w http.ResponseWriter, r *http.Request) {
+	p, ok := form(w, r)
+	if !ok {
+		return
+	}
+	id := talkcloud.RoomID(p["serial"])
+	if _, known := s.cfg.Rooms[id]; checkID(string(id)) != nil || (s.cfg.StrictRooms && !known) {
+		reply(w, result(codeRoomMissing))
+		return
+	}
+	reply(w, struct {
+		Result   talkcloud.Scalar `json:"result"`
+		RoomType talkcloud.Scalar `json:"roomtype"`
+	}{talkcloud.Number(talkcloud.ResultOK), talkcloud.Text("3")})
+}
+
+// roomOver ends the class of a room, as the teacher's client does before it deletes ClassBegin itself.
+func (s *Server) roomOver(w http.ResponseWriter, r *http.Request) {
+	p, ok := form(w, r)
+	if !ok {
+		return
+	}
+	if room := s.findRoom(talkcloud.RoomID(p["serial"])); room != nil {
+		if begin := room.saved[talkcloud.MessageClassBegin]; begin != nil {
+			room.deleteSaved(begin, "")
+		}
+		room.mu.Unlock()
+	}
+	reply(w, result(talkcloud.ResultOK))
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/classrec/classrec/server/internal/recorder"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// class is the recording of one class, from ClassBegin on.
+type class struct {
+	manifest manifest
+	dir      string // of the recording, absolute
+	rec      *recorder.Recording
+	log      *slog.Logger
+}
+
+// chat records a line. One that comes while the class ends is lost with it.
+func (c *class) chat(m recorder.ChatMessage) {
+	if !c.manifest.RecordChat {
+		return
+	}
+	if err := c.rec.WriteChat(m); err != nil && !errors.Is(err, recorder.ErrStopped) {
+		c.log.Warn("chat message not recorded", "error", err)
+	}
+}
+
+// beginClass does pubMsg of ClassBegin: it starts the recording first, and tells the room only when there is one. The
+// directory and files are made without the room's mutex; classes of one room begin one after the other.
+func (p *participant) beginClass(m talkcloud.Message, ack ackFunc) error {
+	s, r := p.server, p.room
+	begin, err := classBegin(m)
+	if err != nil {
+		return err
+	}
+	if err := s.recorder.Check(begin.options("")); err != nil {
+		return refusedRecording(err)
+	}
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	c, err := s.startClass(manifest{
+		Room: r.id, RecordTS: s.archive.nextBegin(r.id, s.cfg.Now()), UserID: p.id,
+		RecordType: begin.RecordType, Convert: begin.Convert, Layout: begin.Layout, RecordChat: begin.RecordChat,
+	})
+	if err != nil {
+		s.log.Error("recording not started", "room", r.id, "error", err)
+		return refusedRecording(err)
+	}
+	if err := r.announceClass(p, m, c, ack); err != nil {
+		s.discard(c)
+		return err
+	}
+	return nil
+}
+
+// announceClass makes a started class the room's, in place of one that goes on.
+func (r *room) announceClass(p *participant, m talkcloud.Message, c *class, ack ackFunc) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.gone {
+		return refuse(codeFailure, reasonNotJoined, "no longer in the room")
+	}
+	if err := r.publish(p, m, talkcloud.Timestamp(c.manifest.RecordTS), ack); err != nil {
+		return err
+	}
+	r.endClass()
+	r.class.Store(c)
+	return nil
+}
+
+// endClass ends the class, if there is one: its media stop at once, its files are finished in the background.
+func (r *room) endClass() {
+	if c := r.class.Swap(nil); c != nil {
+		r.server.finish(c)
+	}
+}
+
+// beginning is what ClassBegin asks for.
+type beginning struct{ talkcloud.ClassBegin }
+
+// classBegin reads the data of ClassBegin. Where it says nothing of the record type, it is a list: one file for each
+// publisher, as in the vendor's web client.
+func classBegin(m talkcloud.Message) (beginning, error) {
+	b, err := talkcloud.ParseClassBegin(m.Data)
+	if err != nil {
+		b = talkcloud.ClassBegin{} // data of another shape says nothing of the recording
+	}
+	if !b.HasRecordType {
+		b.RecordType = talkcloud.RecordTypeList
+	}
+	switch {
+	case b.RecordType < talkcloud.RecordTypeFile || b.RecordType > talkcloud.RecordTypeMix:
+		return beginning{}, refuse(codeField, reasonClass, "recordtype is not 0 to 3")
+	case b.Convert < talkcloud.ConvertNone || b.Convert > talkcloud.ConvertMP4:
+		return beginning{}, refuse(codeField, reasonClass, "convert is not 0 to 2")
+	case b.Layout < talkcloud.LayoutLandscape || b.Layout > talkcloud.LayoutPortrait:
+		return beginning{}, refuse(codeField, reasonClass, "layout is not 0 or 1")
+	}
+	return beginning{b}, nil
+}
+
+func (b beginning) options(dir string) recorder.Options {
+	formats := map[int]recorder.Format{
+		talkcloud.ConvertNone: recorder.MKV, talkcloud.ConvertWebM: recorder.WebM, talkcloud.ConvertMP4: recorder.MP4,
+	}
+	types := map[int]recorder.Type{
+		talkcloud.RecordTypeFile: recorder.TypeFile, talkcloud.RecordTypeList: recorder.TypeList,
+		talkcloud.RecordTypeMP3: recorder.TypeMP3, talkcloud.RecordTypeMix: recorder.TypeMix,
+	}
+	layouts := map[int]recorder.Layout{
+		talkcloud.LayoutLandscape: recorder.Landscape, talkcloud.LayoutPortrait: recorder.Portrait,
+	}
+	return recorder.Options{
+		Dir: dir, Format: formats[b.Convert], Type: types[b.RecordType], Layout: layouts[b.Layout], Chat: b.RecordChat,
+	}
+}
+
+func refusedRecording(err error) error {
+	if errors.Is(err, recorder.ErrNeedsFFmpeg) {
+		return refuse(codeFailure, reasonFFmpeg, err.Error())
+	}
+	return refuse(codeWriteFailed, reasonRecording, "the recording could not be started")
+}
+
+// startClass makes the directory of a recording and starts it.
+func (s *Server) startClass(m manifest) (*class, error) {
+	dir, err := s.archive.create(m)
+	if err != nil {
+		return nil, err
+	}
+	begin := beginning{talkcloud.ClassBegin{
+		RecordType: m.RecordType, Convert: m.Convert, Layout: m.Layout, RecordChat: m.RecordChat,
+	}}
+	options := begin.options(dir)
+	options.Begin = s.cfg.Now()
+	rec, err := s.recorder.Start(options)
+	if err != nil {
+		return nil, errors.Join(err, s.archive.remove(m))
+	}
+	return &class{manifest: m, dir: dir, rec: rec, log: s.log.With("room", m.Room, "recordts", m.RecordTS)}, nil
+}
+
+// finish ends a recording and lists it, in the background, at most Config.Finalizers at once. It is called for each
+// class once, by whoever took it out of its room, while its Server is not closed.
+func (s *Server) finish(c *class) {
+	c.manifest.EndTS = max(s.cfg.Now().Unix(), c.manifest.RecordTS)
+	places := s.finishers
+	if c.manifest.converts() {
+		places = s.converters
+	}
+	s.finishing.Go(func() {
+		places <- struct{}{}
+		defer func() { <-places }()
+		files, err := c.rec.Stop(s.hurry)
+		s.list(c.manifest, files, err)
+	})
+}
+
+// list puts a finished recording into the record list, unless finishing it was broken off.
+func (s *Server) list(m manifest, files []recorder.File, err error) {
+	log := s.log.With("room", m.Room, "recordts", m.RecordTS)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("recording is left to be finished at the next start", "error", err)
+		return
+	}
+	if err != nil {
+		log.Error("recording finished with an error; what there is of it is listed", "error", err)
+	}
+	for _, f := range files {
+		m.Files = append(m.Files, manifestFile{
+			Name: f.Name, UserID: talkcloud.UserID(f.UserID), Size: f.Size,
+			DurationMS: f.Duration.Milliseconds(), MediaType: f.MediaType,
+		})
+	}
+	if err := s.archive.finish(m); err != nil {
+		log.Error("recording not listed", "error", err)
+	}
+}
+
+// discard throws away a recording that nobody was told of.
+func (s *Server) discard(c *class) {
+	if _, err := c.rec.Stop(s.hurry); err != nil {
+		c.log.Debug("stop of a discarded recording", "error", err)
+	}
+	if err := s.archive.remove(c.manifest); err != nil {
+		c.log.Warn("discarded recording not removed", "error", err)
+	}
+}
+
+// Recover finishes the recordings that were going on when an earlier server of this directory ended, and lists them,
+// Config.Finalizers at a time. It takes the time that converting takes, and may run beside everything else; Close waits
+// for it only if the caller does. What cannot be finished is logged, and listed with the files that there are. The
+// error is the context's.
+func (s *Server) Recover(ctx context.Context) error {
+	var workers sync.WaitGroup
+	for range s.cfg.Finalizers {
+		workers.Go(func() {
+			for ctx.Err() == nil && s.recoverOne(ctx) {
+			}
+		})
+	}
+	workers.Wait()
+	return ctx.Err()
+}
+
+// recoverOne tells whether there was one to recover.
+func (s *Server) recoverOne(ctx context.Context) bool {
+	m, ok := s.archive.takePending()
+	if !ok {
+		return false
+	}
+	files, err := s.recorder.Recover(ctx, s.archive.path(m))
+	if ctx.Err() != nil {
+		s.archive.returnPending(m)
+		return true
+	}
+	if errors.Is(err, recorder.ErrNoManifest) {
+		err = nil // the server was killed before there was anything
+	}
+	for _, f := range files {
+		m.EndTS = max(m.EndTS, m.RecordTS+int64(f.Duration.Seconds()))
+	}
+	s.list(m, files, err)
+	return true
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// Config of a [Server]. Dir and EnterpriseKey are required; every other zero value works.
+type Config struct {
+	// Dir holds the recordings, under Dir/recordings/<room>/<recordts>/. It is made when it is not there, and used by
+	// one Server at a time.
+	Dir string
+	// FilesBaseURL is the absolute URL under which [Server.Files] can be reached, without a slash at its end, such as
+	// "http://127.0.0.1:8080/files"; record lists name files by it. "" = the scheme and host of the request for the
+	// list, with /files, where [Server.Handler] serves them too.
+	FilesBaseURL string
+	// EnterpriseKey opens the record lists; another key is answered with 4102.
+	EnterpriseKey talkcloud.Secret
+	// Rooms are the rooms that are known beforehand. Others come into being when they are first entered.
+	Rooms map[talkcloud.RoomID]RoomConfig
+	// StrictRooms refuses rooms that are not in Rooms: checkroom with 4007, joinRoom with 3003.
+	StrictRooms bool
+
+	// PingInterval and PingTimeout are the heartbeat of engine.io: 25 s and 5 s, as the vendor's.
+	PingInterval, PingTimeout time.Duration
+	// UDPListen is the address for media, and PublicIPs what is announced instead of it: see ingest.Config.
+	UDPListen string
+	PublicIPs []string
+	// FFmpegPath is the program that makes mp4, MP3 and MIX. "" = ffmpeg in PATH. Without it, classes that ask for
+	// those are refused, and all others work.
+	FFmpegPath string
+
+	// MaxRooms is how many rooms may have somebody in them at once (20,000). More are refused.
+	MaxRooms int
+	// MaxParticipants is how many signaling connections and WHIP publishers there may be in all (50,000). More are
+	// refused before the WebSocket handshake.
+	MaxParticipants int
+	// MaxMessageBytes bounds one signaling message, in either direction (1 MiB). A larger one closes its connection.
+	MaxMessageBytes int64
+	// SendQueueBytes bounds what waits to be sent to one connection (1 MiB); a peer that lets it fill is closed.
+	SendQueueBytes int
+	// MaxSavedMessages and MaxSavedBytes bound what a room keeps for late joiners (1,000 messages, 4 MiB). A publish
+	// beyond is refused and not sent.
+	MaxSavedMessages int
+	MaxSavedBytes    int
+	// MaxPropertiesBytes bounds the properties of one participant (16 KiB). A join or change beyond is refused.
+	MaxPropertiesBytes int
+	// MaxStreams is how many streams one participant may publish at once (4).
+	MaxStreams int
+	// BigRoom is the number of people above which a room tells no more of joins and leaves, and lists only teachers
+	// and assistants (100). A room that has become big stays so until it is empty.
+	BigRoom int
+	// ChatPerSecond is how many chat messages a second a room carries; above it, those of everybody but teachers and
+	// assistants are refused (100). Negative = no limit.
+	ChatPerSecond int
+
+	// Finalizers is how many ended recordings are finished at once (8); the others wait. Those that ffmpeg converts are
+	// counted apart, so that they keep nobody waiting.
+	Finalizers int
+	// CloseTimeout is how long [Server.Close] lets the recordings that it ends be converted (10 s). What is not done
+	// by then is done by [Server.Recover] at the next start.
+	CloseTimeout time.Duration
+
+	// Now is the room server's clock. nil = [time.Now].
+	Now func() time.Time
+	// Logger gets what goes wrong. nil = discard. No key, password, SDP or file URL is logged.
+	Logger *slog.Logger
+}
+
+// RoomConfig is what is known of a room beforehand.
+type RoomConfig struct {
+	// Name is shown to those who enter. "" = "room " and the id.
+	Name string
+	// Passwords give roles: who enters with one has its role, and who has none of them is refused with 4008. Empty =
+	// anybody may enter, see [Server.Handler].
+	Passwords map[int]talkcloud.Secret
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxRooms = orDefault(c.MaxRooms, 20_000)
+	c.MaxParticipants = orDefault(c.MaxParticipants, 50_000)
+	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, 1<<20)
+	c.SendQueueBytes = orDefault(c.SendQueueBytes, 1<<20)
+	c.MaxSavedMessages = orDefault(c.MaxSavedMessages, 1_000)
+	c.MaxSavedBytes = orDefault(c.MaxSavedBytes, 4<<20)
+	c.MaxPropertiesBytes = orDefault(c.MaxPropertiesBytes, 16<<10)
+	c.MaxStreams = orDefault(c.MaxStreams, 4)
+	c.BigRoom = orDefault(c.BigRoom, 100)
+	c.Finalizers = orDefault(c.Finalizers, 8)
+	c.CloseTimeout = orDefault(c.CloseTimeout, 10*time.Second)
+	if c.ChatPerSecond == 0 {
+		c.ChatPerSecond = 100
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func orDefault[T int | int64 | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+func (c Config) validate() error {
+	if c.Dir == "" {
+		return errors.New("no directory for recordings given")
+	}
+	if c.EnterpriseKey == "" {
+		return errors.New("no enterprise key given")
+	}
+	for id, room := range c.Rooms {
+		if err := checkID(string(id)); err != nil {
+			return fmt.Errorf("room %q: %w", id, err)
+		}
+		for role, password := range room.Passwords {
+			if role < talkcloud.RolePlayback || role > talkcloud.RolePatrol {
+				return fmt.Errorf("room %q: there is no role %d", id, role)
+			}
+			if password == "" {
+				return fmt.Errorf("room %q: empty password for role %d", id, role)
+			}
+		}
+	}
+	return nil
+}

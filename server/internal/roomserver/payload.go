@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// The payloads of what participants send, decoded. Each decoder takes any JSON, and fails on what cannot be acted on.
+
+// decodeJoin reads joinRoom.
+func decodeJoin(raw json.RawMessage) (talkcloud.JoinRoom, error) {
+	var j talkcloud.JoinRoom
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return j, refuse(codeFailure, reasonPayload, err.Error())
+	}
+	if err := checkID(string(j.Room())); err != nil {
+		return j, refuse(codeField, reasonID, "room: "+err.Error())
+	}
+	if err := checkID(string(j.UserID)); err != nil {
+		return j, refuse(codeField, reasonID, "user: "+err.Error())
+	}
+	return j, nil
+}
+
+// decodeMessage reads pubMsg and delMsg, fills in what may be left out, and drops what only the server may say.
+func decodeMessage(raw json.RawMessage) (talkcloud.Message, error) {
+	var m talkcloud.Message
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return m, refuse(codeFailure, reasonPayload, err.Error())
+	}
+	m.ID = m.Key()
+	if m.ID == "" {
+		return m, refuse(codeField, reasonPayload, "room message without name and id")
+	}
+	if m.To == "" {
+		m.To = talkcloud.ToAll
+	}
+	m.FromID, m.TS, m.Seq = "", 0, 0
+	for _, key := range []string{"id", "name", "toID", "fromID", "ts", "seq"} {
+		delete(m.Extra, key)
+	}
+	return m, checkTarget(m.To)
+}
+
+// checkTarget refuses a group that nobody knows; a user who is not there is fine.
+func checkTarget(to string) error {
+	switch to {
+	case talkcloud.ToAll, talkcloud.ToAllExceptSender, talkcloud.ToAllExceptAuditor, talkcloud.ToNone:
+		return nil
+	}
+	if checkID(to) != nil {
+		return refuse(codeField, reasonTarget, "toID is neither a group nor a user")
+	}
+	return nil
+}
+
+// chat is the payload of sendMessage.
+type chat struct {
+	to      string
+	message json.RawMessage
+}
+
+func decodeChat(raw json.RawMessage) (chat, error) {
+	var p struct {
+		To      talkcloud.Scalar `json:"toID"`
+		Message json.RawMessage  `json:"message"`
+	}
+	if err := decodeObject(raw, &p); err != nil {
+		return chat{}, err
+	}
+	c := chat{to: p.To.String(), message: p.Message}
+	if c.to == "" {
+		c.to = talkcloud.ToAll
+	}
+	if len(c.message) == 0 || string(c.message) == "null" {
+		return chat{}, refuse(codeField, reasonPayload, "no message")
+	}
+	return c, checkTarget(c.to)
+}
+
+// text returns what was said. The vendor's clients send a JSON text with the words in msg; others just the words.
+func (c chat) text() string {
+	raw := unquote(c.message)
+	var p struct {
+		Msg talkcloud.Scalar `json:"msg"`
+	}
+	if len(raw) > 0 && raw[0] == '{' && json.Unmarshal(raw, &p) == nil && !p.Msg.IsZero() {
+		return p.Msg.String()
+	}
+	return string(raw)
+}
+
+// propertyChange is the payload of setProperty: whose properties, who is told, and what they become.
+type propertyChange struct {
+	ids        []talkcloud.UserID
+	roles      []int
+	to         string
+	properties map[string]json.RawMessage
+}
+
+func decodePropertyChange(raw json.RawMessage) (propertyChange, error) {
+	var p struct {
+		ID         json.RawMessage            `json:"id"`
+		To         talkcloud.Scalar           `json:"toID"`
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if err := decodeObject(raw, &p); err != nil {
+		return propertyChange{}, err
+	}
+	c := propertyChange{to: p.To.String(), properties: p.Properties}
+	if c.to == "" {
+		c.to = talkcloud.ToAll
+	}
+	if len(c.properties) == 0 {
+		return c, refuse(codeField, reasonPayload, "no properties")
+	}
+	if id := bytes.TrimSpace(p.ID); len(id) > 0 && id[0] == '{' {
+		var group struct {
+			IDs   []talkcloud.Scalar `json:"ids"`
+			Roles []talkcloud.Scalar `json:"roles"`
+		}
+		if err := decodeObject(id, &group); err != nil {
+			return c, err
+		}
+		for _, one := range group.IDs {
+			c.ids = append(c.ids, talkcloud.UserID(one.String()))
+		}
+		for _, one := range group.Roles {
+			if n, ok := one.Int(); ok {
+				c.roles = append(c.roles, int(n))
+			}
+		}
+	} else if one := scalar(id); one.String() != "" {
+		c.ids = append(c.ids, talkcloud.UserID(one.String()))
+	}
+	if len(c.ids) == 0 && len(c.roles) == 0 {
+		return c, refuse(codeField, reasonPayload, "nobody to set properties of")
+	}
+	return c, checkTarget(c.to)
+}
+
+// eviction is the payload of evictParticipant.
+type eviction struct {
+	id     talkcloud.UserID
+	reason json.RawMessage
+}
+
+func decodeEviction(raw json.RawMessage) (eviction, error) {
+	var p struct {
+		ID     talkcloud.Scalar `json:"id"`
+		Reason json.RawMessage  `json:"reason"`
+	}
+	if err := decodeObject(raw, &p); err != nil {
+		return eviction{}, err
+	}
+	if p.ID.String() == "" {
+		return eviction{}, refuse(codeField, reasonPayload, "nobody to evict")
+	}
+	return eviction{talkcloud.UserID(p.ID.String()), p.Reason}, nil
+}
+
+// publication is the payload of publish: what a stream will carry. The fields are passed on as they came.
+type publication struct {
+	Audio      json.RawMessage `json:"audio,omitempty"`
+	Video      json.RawMessage `json:"video,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+	Screen     json.RawMessage `json:"screen,omitempty"`
+	Attributes json.RawMessage `json:"attributes,omitempty"`
+}
+
+// maxPublicationBytes bounds what is kept of a publish.
+const maxPublicationBytes = 8 << 10
+
+func decodePublication(raw json.RawMessage) (publication, error) {
+	var p publication
+	if len(raw) > maxPublicationBytes {
+		return p, refuse(codeQuota, reasonLimit, "publish is too big")
+	}
+	return p, decodeObject(raw, &p)
+}
+
+// source is the kind of a stream, attributes.type: video, screen, media, file.
+func (p publication) source() string {
+	var a struct {
+		Type talkcloud.Scalar `json:"type"`
+	}
+	if json.Unmarshal(p.Attributes, &a) != nil {
+		return ""
+	}
+	return a.Type.String()
+}
+
+// signal is the payload of signaling_message.
+type signal struct {
+	stream    string
+	kind      string // offer, candidate, updatestream, …
+	sdp       string
+	candidate string
+	mid       string
+	line      int
+}
+
+func decodeSignal(raw json.RawMessage) (signal, error) {
+	var p struct {
+		StreamID talkcloud.Scalar `json:"streamId"`
+		Msg      json.RawMessage  `json:"msg"`
+	}
+	if err := decodeObject(raw, &p); err != nil {
+		return signal{}, err
+	}
+	var msg struct {
+		Type      talkcloud.Scalar `json:"type"`
+		SDP       talkcloud.Scalar `json:"sdp"`
+		Candidate json.RawMessage  `json:"candidate"`
+		Mid       talkcloud.Scalar `json:"sdpMid"`
+		Line      talkcloud.Scalar `json:"sdpMLineIndex"`
+	}
+	if err := decodeObject(p.Msg, &msg); err != nil {
+		return signal{}, err
+	}
+	s := signal{stream: p.StreamID.String(), kind: msg.Type.String(), sdp: msg.SDP.String()}
+	if s.kind == "" && len(msg.Candidate) > 0 {
+		s.kind = "candidate"
+	}
+	if s.kind != "candidate" {
+		return s, nil
+	}
+	// {type, candidate: {candidate, sdpMid, sdpMLineIndex}} and {type, candidate: "…", sdpMid, sdpMLineIndex} are both used
+	if c := unquote(msg.Candidate); len(c) > 0 && c[0] == '{' {
+		if err := decodeObject(c, &msg); err != nil {
+			return signal{}, err
+		}
+	}
+	s.candidate, s.mid = scalar(msg.Candidate).String(), msg.Mid.String()
+	if n, ok := msg.Line.Int(); ok && int64(int16(n)) == n {
+		s.line = int(n)
+	}
+	return s, nil
+}
+
+// decodeText reads a payload that is just an id, or an object with one.
+func decodeText(raw json.RawMessage) (string, error) {
+	if text := scalar(raw).String(); text != "" {
+		return text, nil
+	}
+	var p struct {
+		ID talkcloud.Scalar `json:"id"`
+	}
+	if err := decodeObject(raw, &p); err != nil {
+		return "", err
+	}
+	return p.ID.String(), nil
+}
+
+// decodeObject reads an object, or a JSON text of one.
+func decodeObject(raw json.RawMessage, into any) error {
+	raw = unquote(raw)
+	if len(raw) == 0 || raw[0] != '{' {
+		return refuse(codeFailure, reasonPayload, "payload is not an object")
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		var syntax *json.UnmarshalTypeError
+		if errors.As(err, &syntax) {
+			return refuse(codeFailure, reasonPayload, fmt.Sprintf("field %q has another type", syntax.Field))
+		}
+		return refuse(codeFailure, reasonPayload, "payload is not JSON")
+	}
+	return nil
+}
+
+func scalar(raw json.RawMessage) talkcloud.Scalar {
+	var s talkcloud.Scalar
+	if len(raw) == 0 || json.Unmarshal(raw, &s) != nil {
+		return talkcloud.Scalar{}
+	}
+	return s
+}
+
+// unquote returns the text of a JSON string, and anything else as it is.
+func unquote(raw json.RawMessage) json.RawMessage {
+	raw = bytes.TrimSpace(raw)
+	var text string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
+		return raw
+	}
+	return json.RawMessage(text)
+}

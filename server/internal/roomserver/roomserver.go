@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package roomserver is the embedded platform: the other end of the TalkCloud wire. The vendor's own clients join it,
+// chat, publish and record without knowing the difference, and so does package talkcloud.
+//
+// It serves the HTTP calls (where.html, ClientAPI, WebAPI), the signaling socket, WHIP (RFC 9725) and the recorded
+// files. Media goes through package ingest, files are made by package recorder; this package says who is in which room,
+// who is told what, and when there is a recording.
+//
+// Guarantees. Everybody in a room sees its events in the same order, and the answer to joinRoom is a snapshot that
+// exactly precedes the events after it. A peer that does not read, or sends garbage, loses its own connection and slows
+// nobody. A recording is in the record lists only once all its files can be fetched, and the lists survive restarts;
+// one broken recording never breaks them. All bounds are in [Config].
+//
+// State. A room's state is guarded by one mutex, held for short sections only: they queue what is to be sent, and do no
+// I/O. What takes time is done outside: answering an offer, making a recording's directory, finishing its files.
+//
+// What the wire leaves open is decided so:
+//
+//   - Identity is what joinRoom says, as on the wire there is no token. A password guards checkroom, and thereby the
+//     role; the socket cannot check it. Roles are therefore not checked on the socket either: everybody may publish,
+//     delete, evict and set properties.
+//   - A user id that joins again takes the place of the earlier connection, which is told participantEvicted with
+//     reason 400. The room does not become empty by that, and messages associated with the user stay.
+//   - A message to a user id goes to that user alone, saved or not; one to __none is told to nobody, but saved.
+//   - A delete of an id that is not there is sent on, because it may be that of an unsaved message, which nobody keeps
+//     a record of. For ClassBegin it is echoed to its sender alone: a class ends once.
+//   - Messages that go with another one, with a user or with time are deleted by a delMsg of their own. Deleting
+//     __AllAll tells the room of nothing, but that the class is over if there was one.
+//   - ClassBegin published during a class ends its recording and begins another.
+//   - A room is big from Config.BigRoom people on until it is empty: joins and leaves are not told, userlist has
+//     teachers and assistants only.
+//
+// It leaves to others: TLS, listening, and everything that is not the platform.
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/ingest"
+	"github.com/classrec/classrec/server/internal/recorder"
+	"github.com/classrec/classrec/server/internal/socketio"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// Server is the embedded platform. It is safe for concurrent use.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	socket   *socketio.Server
+	media    *ingest.Server
+	whip     *ingest.WHIP
+	recorder *recorder.Recorder
+	archive  *archive
+	handler  http.Handler
+
+	participants atomic.Int64 // connections and WHIP publishers
+
+	mu     sync.Mutex // never held while a room's mutex is waited for
+	closed bool
+	rooms  map[talkcloud.RoomID]*room
+
+	finishing  sync.WaitGroup // one for each ended class whose files are not finished
+	finishers  chan struct{}  // Config.Finalizers places
+	converters chan struct{}  // as many, for those that ffmpeg converts
+	hurry      context.Context
+	hurryUp    context.CancelFunc // ends hurry: what is being converted is left to Recover
+	closeOnce  sync.Once
+	closeError error
+}
+
+// New makes a server that is ready to serve: it opens the UDP socket for media and reads what recordings there are.
+// Close it. What a crash left unfinished is not listed before [Server.Recover].
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("room server: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger,
+		rooms:     make(map[talkcloud.RoomID]*room),
+		finishers: make(chan struct{}, cfg.Finalizers), converters: make(chan struct{}, cfg.Finalizers),
+		recorder: recorder.New(recorder.Config{FFmpegPath: cfg.FFmpegPath, Now: cfg.Now, Logger: cfg.Logger}),
+	}
+	var err error
+	if s.archive, err = openArchive(cfg.Dir, cfg.Logger); err != nil {
+		return nil, fmt.Errorf("room server: %w", err)
+	}
+	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, Logger: cfg.Logger})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("room server: %w", err), s.archive.close())
+	}
+	s.hurry, s.hurryUp = context.WithCancel(context.Background())
+	s.whip = s.media.WHIP(ingest.WHIPConfig{Authorize: s.authorizeWHIP, SessionPath: whipSessions})
+	s.socket = socketio.NewServer(socketio.ServerConfig{
+		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
+		MaxMessageBytes: cfg.MaxMessageBytes, SendQueueBytes: cfg.SendQueueBytes, Logger: cfg.Logger,
+	}, s.accept)
+	s.handler = s.routes()
+	return s, nil
+}
+
+// Close ends all connections, and with them all classes: their files are closed, finished within Config.CloseTimeout,
+// and listed; what takes longer is left to the next [Server.Recover]. It waits for everything that the server has
+// started. Serve no more requests by the time it is called.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		errs := []error{s.socket.Close(), s.media.Close()}
+		timeout := time.AfterFunc(s.cfg.CloseTimeout, s.hurryUp)
+		s.finishing.Wait()
+		timeout.Stop()
+		s.hurryUp()
+		s.closeError = errors.Join(append(errs, s.archive.close())...)
+	})
+	return s.closeError
+}
+
+// accept takes a new signaling connection, if there is room for it.
+func (s *Server) accept(c *socketio.Conn, _ *http.Request) (socketio.Handler, error) {
+	if !s.admit() {
+		return nil, errors.New("server is full")
+	}
+	return &participant{server: s, conn: c}, nil
+}
+
+// admit takes one of the Config.MaxParticipants places; dismiss gives it back.
+func (s *Server) admit() bool {
+	if s.participants.Add(1) > int64(s.cfg.MaxParticipants) {
+		s.participants.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *Server) dismiss() { s.participants.Add(-1) }
+
+// lockRoom returns a room that is not closed, with its mutex held, and makes it when it is not there. It must not be
+// left without people in it: see room.settle.
+func (s *Server) lockRoom(id talkcloud.RoomID) (*room, error) {
+	if _, known := s.cfg.Rooms[id]; !known && s.cfg.StrictRooms {
+		return nil, refuse(codeRoomGone, reasonRoom, "there is no such room")
+	}
+	for {
+		r, err := s.openRoom(id)
+		if err != nil {
+			return nil, err
+		}
+		r.mu.Lock()
+		if !r.closed {
+			return r, nil
+		}
+		r.mu.Unlock() // it became empty just now, and is out of the map
+	}
+}
+
+func (s *Server) openRoom(id talkcloud.RoomID) (*room, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, refuse(codeFailure, reasonClosing, "the server is shutting down")
+	}
+	if r := s.rooms[id]; r != nil {
+		return r, nil
+	}
+	if len(s.rooms) >= s.cfg.MaxRooms {
+		return nil, refuse(codeQuota, reasonLimit, "too many rooms")
+	}
+	r := &room{id: id, server: s}
+	s.rooms[id] = r
+	return r, nil
+}
+
+// findRoom returns a room with its mutex held, or nil when nobody is in it.
+func (s *Server) findRoom(id talkcloud.RoomID) *room {
+	s.mu.Lock()
+	r := s.rooms[id]
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	return r
+}
+
+// removeRoom takes a closed room out of the map. The room's mutex is held.
+func (s *Server) removeRoom(r *room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rooms[r.id] == r {
+		delete(s.rooms, r.id)
+	}
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/ingest"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// stream is what a participant publishes: the exchange of publish, offer and answer, then media. It is guarded by its
+// room's mutex.
+type stream struct {
+	id          string
+	owner       *participant
+	publication publication
+	since       time.Time
+	whip        bool
+	live        bool          // its media are connected, and the room has been told
+	session     *mediaSession // the latest offer's; nil before the first
+}
+
+// mediaSession is one peer connection of a stream. It is the peer's ingest.Handler.
+type mediaSession struct {
+	room   *room
+	stream *stream
+	user   talkcloud.UserID
+	peer   *ingest.Peer // guarded by the room's mutex; nil until the offer is answered, and for WHIP
+	over   atomic.Bool  // the stream has ended; what still comes is not taken
+}
+
+// end stops taking media. The room's mutex is held.
+func (m *mediaSession) end() {
+	if m == nil {
+		return
+	}
+	m.over.Store(true)
+	if m.peer != nil {
+		m.peer.Stop()
+	}
+}
+
+// announcement is the stream as onAddStream and roominfo tell of it.
+func (st *stream) announcement() json.RawMessage {
+	raw, err := json.Marshal(struct {
+		ID          string           `json:"id"`
+		ExtensionID talkcloud.UserID `json:"extensionId"`
+		publication
+	}{st.id, st.owner.id, st.publication})
+	if err != nil {
+		return json.RawMessage("{}") // cannot happen: it was decoded from JSON
+	}
+	return raw
+}
+
+// liveStreams lists the streams whose media are connected, in order of beginning.
+func (r *room) liveStreams() []*stream {
+	var live []*stream
+	for _, st := range r.streams {
+		if st.live {
+			live = append(live, st)
+		}
+	}
+	slices.SortFunc(live, func(a, b *stream) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.id, b.id)) })
+	return live
+}
+
+// addStream makes a stream that has no media yet.
+func (r *room) addStream(p *participant, pub publication) (*stream, error) {
+	if int(p.streams) >= r.server.cfg.MaxStreams {
+		return nil, refuse(codeQuota, reasonLimit, "too many streams")
+	}
+	st := &stream{id: rand.Text(), owner: p, publication: pub, since: r.server.cfg.Now()}
+	if r.streams == nil {
+		r.streams = make(map[string]*stream)
+	}
+	r.streams[st.id] = st
+	p.streams++
+	return st, nil
+}
+
+// dropStream ends a stream, and tells the room if it knows of it.
+func (r *room) dropStream(st *stream) {
+	if r.streams[st.id] != st {
+		return
+	}
+	delete(r.streams, st.id)
+	st.owner.streams--
+	st.session.end()
+	if st.live {
+		st.live = false
+		r.deliver(talkcloud.ToAll, nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
+	}
+}
+
+func (r *room) dropStreams(match func(*stream) bool) {
+	for _, st := range r.streams {
+		if match(st) {
+			r.dropStream(st)
+		}
+	}
+}
+
+// ownStream finds a stream of p.
+func (r *room) ownStream(p *participant, id string) (*stream, error) {
+	st := r.streams[id]
+	if st == nil || st.owner != p || st.whip {
+		return nil, refuse(codeField, reasonStream, "no such stream of yours")
+	}
+	return st, nil
+}
+
+// publishStream does publish. A stream of the same source that never came to an offer gives way to the new one: the
+// client has tried again.
+func (p *participant) publishStream(payload json.RawMessage, ack ackFunc) error {
+	pub, err := decodePublication(payload)
+	if err != nil {
+		return err
+	}
+	r := p.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.gone {
+		return refuse(codeFailure, reasonNotJoined, "no longer in the room")
+	}
+	r.dropStreams(func(st *stream) bool {
+		return st.owner == p && st.session == nil && st.publication.source() == pub.source()
+	})
+	st, err := r.addStream(p, pub)
+	if err != nil {
+		return err
+	}
+	answer(ack, ok, st.id)
+	return nil
+}
+
+// unpublishStream does unpublish. That of a stream which has ended already is fine.
+func (p *participant) unpublishStream(payload json.RawMessage, ack ackFunc) error {
+	id, err := decodeText(payload)
+	if err != nil {
+		return err
+	}
+	r := p.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	answer(ack, ok)
+	if st, err := r.ownStream(p, id); err == nil {
+		r.dropStream(st)
+	}
+	return nil
+}
+
+// answerTimeout bounds what answering an offer may take. It is done by the publisher's connection, which reads no
+// further meanwhile.
+const answerTimeout = 10 * time.Second
+
+// signalStream does signaling_message.
+func (p *participant) signalStream(payload json.RawMessage, ack ackFunc) error {
+	sig, err := decodeSignal(payload)
+	if err != nil {
+		return err
+	}
+	switch sig.kind {
+	case "offer":
+		err = p.answerOffer(sig)
+	case "candidate":
+		err = p.addCandidate(sig)
+	default: // updatestream, which tells of muting, and whatever else: media show it by themselves
+		p.room.mu.Lock()
+		_, err = p.room.ownStream(p, sig.stream)
+		p.room.mu.Unlock()
+	}
+	if err == nil {
+		answer(ack, ok)
+	}
+	return err
+}
+
+// addCandidate passes on a trickled candidate. One that cannot be used is no matter: none is needed.
+func (p *participant) addCandidate(sig signal) error {
+	r := p.room
+	r.mu.Lock()
+	st, err := r.ownStream(p, sig.stream)
+	var peer *ingest.Peer
+	if err == nil && st.session != nil {
+		peer = st.session.peer
+	}
+	r.mu.Unlock()
+	if peer == nil {
+		return err
+	}
+	if err := peer.AddCandidate(sig.candidate, sig.mid, sig.line); err != nil {
+		p.server.log.Debug("candidate ignored", "room", r.id, "error", err)
+	}
+	return nil
+}
+
+// answerOffer takes the media of a stream. A later offer for the same stream takes the place of the earlier.
+func (p *participant) answerOffer(sig signal) error {
+	r := p.room
+	session, err := r.beginSession(p, sig.stream)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.server.hurry, answerTimeout)
+	defer cancel()
+	peer, sdp, err := p.server.media.Accept(ctx, sig.sdp, session)
+	if err != nil {
+		r.failSession(session, err)
+		return refuse(codeFailure, reasonPayload, "the offer was not accepted")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams[session.stream.id] != session.stream || session.stream.session != session {
+		peer.Stop() // the stream ended, or was offered anew, in the meantime
+		return nil
+	}
+	session.peer = peer
+	session.tell("answer", sdp)
+	return nil
+}
+
+func (r *room) beginSession(p *participant, id string) (*mediaSession, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st, err := r.ownStream(p, id)
+	if err != nil {
+		return nil, err
+	}
+	st.session.end()
+	st.session = &mediaSession{room: r, stream: st, user: p.id}
+	return st.session, nil
+}
+
+// failSession ends a stream whose media could not be had, and tells its publisher.
+func (r *room) failSession(session *mediaSession, cause error) {
+	r.server.log.Info("stream not published", "room", r.id, "user", session.user, "error", cause)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := session.stream
+	if r.streams[st.id] != st || st.session != session {
+		return
+	}
+	r.dropStream(st)
+	reason := "media could not be connected"
+	if errors.Is(cause, ingest.ErrBadOffer) {
+		reason = "the offer was not accepted"
+	}
+	r.deliver(string(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
+}
+
+// tell sends the publisher a message of the media server.
+func (m *mediaSession) tell(kind, sdp string) {
+	mess := map[string]string{"type": kind}
+	if sdp != "" {
+		mess["sdp"] = sdp
+	}
+	m.room.deliver(string(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
+		map[string]any{"streamId": m.stream.id, "mess": mess})
+}
+
+// Connected is called when media can flow.
+func (m *mediaSession) Connected() {
+	r, st := m.room, m.stream
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams[st.id] != st || st.session != m {
+		return
+	}
+	if !st.whip {
+		m.tell("ready", "")
+	}
+	if !st.live {
+		st.live = true
+		r.deliver(talkcloud.ToAll, nil, talkcloud.EventAddStream, st.announcement())
+	}
+}
+
+// Closed is called when the peer is gone, after all its tracks have ended.
+func (m *mediaSession) Closed(err error) {
+	if errors.Is(err, ingest.ErrConnectTimeout) {
+		m.room.failSession(m, err)
+	}
+	r, st := m.room, m.stream
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st.session == m {
+		r.dropStream(st)
+	}
+}

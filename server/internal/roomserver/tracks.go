@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"errors"
+
+	"github.com/classrec/classrec/server/internal/ingest"
+	"github.com/classrec/classrec/server/internal/recorder"
+)
+
+// Track reads a track until it ends, and records it whenever there is a class: one that begins while the track is
+// there takes it from its next packet on, one that ends lets go of it.
+func (m *mediaSession) Track(in *ingest.Track) {
+	t := recordedTrack{session: m, in: in}
+	defer t.release()
+	reports := in.SenderReports()
+	for {
+		packet, arrival, err := in.ReadRTP()
+		if err != nil || m.over.Load() {
+			return
+		}
+		t.follow(m.room.class.Load())
+		if t.out == nil {
+			continue
+		}
+		select {
+		case report, more := <-reports:
+			if !more {
+				reports = nil
+				break
+			}
+			t.report = report
+			t.out.WriteSenderReport(report.NTP, report.RTP, report.Arrival)
+		default:
+		}
+		if err := t.out.WriteRTP(packet, arrival); err != nil {
+			t.failed(err)
+		}
+	}
+}
+
+// recordedTrack is a publisher's track and its place in the recording that goes on. It belongs to the goroutine that
+// reads the track.
+type recordedTrack struct {
+	session *mediaSession
+	in      *ingest.Track
+	report  ingest.SenderReport // the latest, for the next recording
+	class   *class              // the one that out is of, or was to be of; nil for none
+	out     *recorder.Track     // nil when nothing is recorded
+}
+
+// follow makes a place in the class that goes on, if it is another one than before.
+func (t *recordedTrack) follow(c *class) {
+	if c == t.class {
+		return
+	}
+	t.release()
+	t.class = c
+	if c == nil {
+		return
+	}
+	codec := t.in.Codec()
+	kind := recorder.Audio
+	if t.in.Kind() == ingest.Video {
+		kind = recorder.Video
+	}
+	out, err := c.rec.AddTrack(recorder.TrackInfo{
+		UserID: string(t.session.user), StreamID: t.session.stream.id, Kind: kind,
+		MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, FmtpLine: codec.FmtpLine,
+		RequestKeyframe: t.in.RequestKeyframe,
+	})
+	if err != nil {
+		t.failed(err)
+		return
+	}
+	t.out = out
+	if !t.report.Arrival.IsZero() {
+		out.WriteSenderReport(t.report.NTP, t.report.RTP, t.report.Arrival)
+	}
+}
+
+// failed gives a track up for the class that goes on.
+func (t *recordedTrack) failed(err error) {
+	if !errors.Is(err, recorder.ErrStopped) {
+		t.class.log.Warn("track is not recorded", "user", t.session.user, "kind", t.in.Kind(), "error", err)
+	}
+	t.release()
+}
+
+// release gives up the place in the recording.
+func (t *recordedTrack) release() {
+	if t.out == nil {
+		return
+	}
+	if err := t.out.Close(); err != nil && !errors.Is(err, recorder.ErrStopped) {
+		t.class.log.Warn("track not closed", "user", t.session.user, "error", err)
+	}
+	t.out = nil
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roomserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/classrec/classrec/server/internal/ingest"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// Paths of WHIP: /whip/{room}/{user} is the endpoint, and sessions are below whipSessions. No room begins with "__".
+const (
+	whipPrefix   = "/whip/"
+	whipSessions = "/whip/__sessions/"
+)
+
+// whipSession is a publisher by WHIP, in the room as a participant.
+type whipSession struct {
+	mediaSession
+	server *Server
+}
+
+// authorizeWHIP makes the participant and stream of a WHIP request. Where the room has passwords, one of them has to be
+// the bearer token.
+func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
+	roomID, userID, err := whipTarget(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	role := talkcloud.RoleStudent
+	if passwords := s.cfg.Rooms[roomID].Passwords; len(passwords) > 0 {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		var fits bool
+		if role, fits = roleByPassword(passwords, strings.TrimSpace(token), nil); !strings.EqualFold(scheme, "Bearer") || !fits {
+			return nil, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
+		}
+	}
+	if !s.admit() {
+		return nil, &ingest.StatusError{Status: http.StatusServiceUnavailable, Message: "server is full"}
+	}
+	session, err := s.enterByWHIP(roomID, userID, role)
+	if err != nil {
+		s.dismiss()
+		status := http.StatusForbidden
+		if refusal := refusalOf(err); refusal.Reason == reasonRoom {
+			status = http.StatusNotFound
+		} else if refusal.Reason == reasonLimit || refusal.Reason == reasonClosing {
+			status = http.StatusServiceUnavailable
+		}
+		return nil, &ingest.StatusError{Status: status, Message: refusalOf(err).Message}
+	}
+	return session, nil
+}
+
+func whipTarget(u *url.URL) (talkcloud.RoomID, talkcloud.UserID, error) {
+	notFound := &ingest.StatusError{Status: http.StatusNotFound, Message: "publish at /whip/{room}/{user}"}
+	rest, found := strings.CutPrefix(u.EscapedPath(), whipPrefix)
+	room, user, two := strings.Cut(rest, "/")
+	if !found || !two {
+		return "", "", notFound
+	}
+	room, user = unescapePath(room), unescapePath(user)
+	if checkID(room) != nil || checkID(user) != nil {
+		return "", "", notFound
+	}
+	return talkcloud.RoomID(room), talkcloud.UserID(user), nil
+}
+
+// enterByWHIP gives a stream to the participant of that name, who comes into being for it when not there yet.
+func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, role int) (*whipSession, error) {
+	r, err := s.lockRoom(roomID)
+	if err != nil {
+		return nil, err
+	}
+	defer r.mu.Unlock()
+	p := r.people[userID]
+	if p == nil {
+		p = &participant{server: s, room: r, id: userID}
+		properties, err := json.Marshal(map[string]any{
+			"role": role, "nickname": userID, "publishstate": 3, "hasvideo": true, "hasaudio": true,
+		})
+		if err != nil {
+			return nil, refuse(codeFailure, reasonPayload, "user id is not text")
+		}
+		p.setProperties(properties, &role)
+		r.admit(p, nil)
+	}
+	st, err := r.addStream(p, publication{
+		Audio: json.RawMessage("true"), Video: json.RawMessage("true"), Attributes: json.RawMessage(`{"type":"video"}`),
+	})
+	if err != nil {
+		return nil, err // somebody with streams is there, so the room is not left empty
+	}
+	st.whip = true
+	p.whip++
+	session := &whipSession{mediaSession: mediaSession{room: r, stream: st, user: userID}, server: s}
+	st.session = &session.mediaSession
+	return session, nil
+}
+
+// Closed ends the session, and the participant if nothing else keeps it in the room.
+func (w *whipSession) Closed(err error) {
+	w.mediaSession.Closed(err)
+	_ = w.Close()
+}
+
+// Close is called when there is no peer, or no longer: the offer was refused, or the peer is gone.
+func (w *whipSession) Close() error {
+	defer w.server.dismiss()
+	r, st := w.room, w.stream
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropStream(st)
+	p := st.owner
+	p.whip--
+	if p.whip <= 0 && p.conn == nil && !p.gone && !r.closed {
+		r.depart(p)
+	}
+	return nil
+}
