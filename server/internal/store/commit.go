@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -37,6 +38,14 @@ const (
 // about 0.45 ms.
 const minBatch = 32
 
+const (
+	// healthWait is how long a write goes unanswered before the embedded
+	// server is asked whether it can write at all.
+	healthWait = 100 * time.Millisecond
+	// healWait is how long a server that has failed again is left alone.
+	healWait = time.Second
+)
+
 // committer writes Appends to the log, one write at a time. All Appends that
 // have come during a write go next; when they are many, together, as one atomic
 // batch, which the server syncs once, before it acknowledges it.
@@ -47,12 +56,23 @@ type committer struct {
 	acked   uint64
 	batchID string
 	batches int
+
+	replies  *nats.Subscription // to inbox.>
+	inbox    string
+	requests int
+	healed   time.Time // when the server was last restarted
 }
 
 // commit runs until the store is closed.
-func (s *Store) commit() {
-	c := &committer{Store: s, recent: make(map[roomKey]uint64), batchID: rand.Text()}
+func (s *Store) commit(replies *nats.Subscription, inbox string) {
 	defer s.gate.close()
+	c := &committer{
+		Store:   s,
+		recent:  make(map[roomKey]uint64),
+		batchID: rand.Text(),
+		replies: replies,
+		inbox:   inbox,
+	}
 	var calls []*appendCall
 	for {
 		if len(calls) == 0 {
@@ -74,8 +94,37 @@ func (s *Store) commit() {
 		if s.lifetime.Err() != nil {
 			return
 		}
+		if err := c.heal(); err != nil {
+			for _, call := range calls {
+				c.answer(call, 0, err)
+			}
+			calls = nil
+			continue
+		}
 		calls = c.write(calls)
 	}
+}
+
+// heal restarts the embedded server when the last write has failed for an
+// error of the disk, at most once in healWait.
+func (c *committer) heal() error {
+	if c.server == nil || c.failed.Load() == nil {
+		return nil
+	}
+	err := c.server.health()
+	if err == nil {
+		return nil
+	}
+	if time.Since(c.healed) >= healWait {
+		c.healed = time.Now()
+		c.log.Warn("the log could not be written; recovering it", "error", err)
+		err = c.server.restart()
+		if err == nil {
+			c.gate.abandon()
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // write stores the calls and answers them; it returns those that have to wait
@@ -146,9 +195,6 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 	c.batches++
 	id := c.batchID + "-" + strconv.Itoa(c.batches)
 	c.gate.begin()
-	var last uint64
-	defer func() { c.gate.end(last) }()
-
 	var ack pubAck
 	var err error
 	for i, call := range calls {
@@ -166,6 +212,13 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 		}
 	}
 	switch {
+	case err != nil && c.server != nil && c.server.health() != nil:
+		// Consumers may be able to read what the disk has not taken: the gate
+		// stays shut until the log is recovered.
+	default:
+		c.gate.end(ack.Sequence)
+	}
+	switch {
 	case err == nil && ack.Error.mayRetryAlone():
 		return false
 	case err == nil:
@@ -173,9 +226,6 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 	}
 	if err == nil && ack.Count != len(calls) {
 		err = fmt.Errorf("%w: %d of %d messages of a batch were acknowledged", ErrUnavailable, ack.Count, len(calls))
-	}
-	if err == nil {
-		last = ack.Sequence
 	}
 	for i, call := range calls {
 		c.answer(call, ack.Sequence-uint64(len(calls)-1-i), err)
@@ -199,20 +249,51 @@ func (c *committer) answer(call *appendCall, sequence uint64, err error) {
 
 // request sends a message and waits for the server's answer.
 func (c *committer) request(m *nats.Msg) (pubAck, error) {
-	ctx, cancel := context.WithTimeout(c.lifetime, c.cfg.AckTimeout)
-	defer cancel()
 	var ack pubAck
-	reply, err := c.conn.RequestMsgWithContext(ctx, m)
-	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
-		return ack, fmt.Errorf("%w: %w", ErrInvalid, err)
-	case err != nil:
+	c.requests++
+	m.Reply = c.inbox + "." + strconv.Itoa(c.requests)
+	if err := c.conn.PublishMsg(m); err != nil {
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return ack, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		return ack, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	reply, err := c.reply(m.Reply)
+	if err != nil {
 		return ack, fmt.Errorf("%w: the write was not acknowledged: %w", ErrUnavailable, err)
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return ack, fmt.Errorf("%w: acknowledgement: %w", ErrUnavailable, err)
 	}
 	return ack, nil
+}
+
+// reply waits for the answer to a request. A server that has failed at the
+// disk does not answer, so it is asked how it is from time to time.
+func (c *committer) reply(subject string) (*nats.Msg, error) {
+	deadline := time.Now().Add(c.cfg.AckTimeout)
+	for {
+		ctx, cancel := context.WithTimeout(c.lifetime, min(healthWait, time.Until(deadline)))
+		reply, err := c.replies.NextMsgWithContext(ctx)
+		cancel()
+		switch {
+		case err == nil && reply.Subject != subject: // to a request that was given up
+		case err == nil && len(reply.Data) == 0 && reply.Header.Get("Status") == "503":
+			return nil, nats.ErrNoResponders
+		case err == nil:
+			return reply, nil
+		case c.lifetime.Err() != nil:
+			return nil, ErrClosed
+		case !errors.Is(err, context.DeadlineExceeded):
+			return nil, err
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("no answer within %v", c.cfg.AckTimeout)
+		case c.server != nil:
+			if err := c.server.health(); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 // pubAck is JetStream's answer to a published message.

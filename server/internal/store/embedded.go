@@ -3,9 +3,11 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -27,8 +29,9 @@ const (
 
 // embedded is a NATS server within the process. It opens no port.
 type embedded struct {
-	server *server.Server
-	lock   *os.File
+	server   *server.Server
+	lock     *os.File
+	maxStore int64
 }
 
 func startEmbedded(cfg Config) (*embedded, error) {
@@ -57,7 +60,7 @@ func startEmbedded(cfg Config) (*embedded, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	e := &embedded{server: srv, lock: lock}
+	e := &embedded{server: srv, lock: lock, maxStore: maxStore}
 	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
@@ -65,6 +68,32 @@ func startEmbedded(cfg Config) (*embedded, error) {
 		return nil, fmt.Errorf("%w: the embedded server did not start: %s", ErrUnavailable, log.lastFatal())
 	}
 	return e, nil
+}
+
+// health returns why the log cannot be written, if so. After an error of the
+// disk the server answers no write any more, not even with a refusal.
+func (e *embedded) health() error {
+	h := e.server.Healthz(&server.HealthzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Stream: streamName})
+	if h.Error == "" {
+		return nil
+	}
+	return errors.New(h.Error)
+}
+
+// restart closes the server's files and recovers them again, which is what
+// makes it write again after an error of the disk. What it had not synced is
+// gone then.
+func (e *embedded) restart() error {
+	if err := e.server.ShutdownJetStream(); err != nil {
+		return err
+	}
+	return e.server.EnableJetStream(&server.JetStreamConfig{
+		StoreDir:   filepath.Dir(e.lock.Name()),
+		SyncAlways: true,
+		MaxMemory:  maxMemory,
+		MaxStore:   e.maxStore,
+		Strict:     true,
+	})
 }
 
 // close stops the server, waits for it, and gives the directory up.

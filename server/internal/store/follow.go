@@ -137,6 +137,7 @@ func (s *Store) follow() {
 }
 
 func (s *Store) followOnce() error {
+	readings := s.gate.readings()
 	consumer, err := s.stream.OrderedConsumer(s.lifetime, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   s.index.lastSequence() + 1,
@@ -161,8 +162,8 @@ func (s *Store) followOnce() error {
 		if msg.sequence <= s.index.lastSequence() {
 			continue
 		}
-		if !s.gate.pass(msg.sequence) {
-			return errors.New("store is closed")
+		if !s.gate.pass(msg.sequence, readings) {
+			return errors.New("the log was recovered")
 		}
 		s.index.advance(msg)
 		if msg.entry == nil {

@@ -13,6 +13,7 @@ type gate struct {
 	changed *sync.Cond
 	writing bool
 	synced  uint64 // every sequence up to here is on the disk
+	lost    int    // how often the log was recovered
 	closed  bool
 }
 
@@ -29,8 +30,8 @@ func (g *gate) begin() {
 	g.writing = true
 }
 
-// end is called after it; last is the last sequence that it synced, 0 when it
-// failed or nothing is known of it.
+// end is called after it; last is the last sequence that it synced, 0 when
+// nothing of it was stored.
 func (g *gate) end(last uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,19 +40,39 @@ func (g *gate) end(last uint64) {
 	g.changed.Broadcast()
 }
 
-// pass waits until the sequence may be shown; false when the gate was closed.
-func (g *gate) pass(sequence uint64) bool {
+// abandon is called instead of end when the log has been recovered from the
+// disk: what was read of the write has to be read again.
+func (g *gate) abandon() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.writing && sequence > g.synced && !g.closed {
-		g.changed.Wait()
-	}
-	return !g.closed
+	g.writing = false
+	g.lost++
+	g.changed.Broadcast()
 }
 
+// close lets nothing pass any more.
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 	g.changed.Broadcast()
+}
+
+// readings returns what pass wants to know: how often what was read had to be
+// read again.
+func (g *gate) readings() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lost
+}
+
+// pass waits until the sequence may be shown. It returns false when the gate
+// was closed, and when what was read since readings has to be read again.
+func (g *gate) pass(sequence uint64, readings int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.writing && sequence > g.synced && g.lost == readings && !g.closed {
+		g.changed.Wait()
+	}
+	return !g.closed && g.lost == readings
 }

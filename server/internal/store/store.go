@@ -107,9 +107,14 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return fmt.Errorf("open store: read recordings: %w", err)
 	}
+	inbox := s.conn.NewInbox()
+	replies, err := s.conn.SubscribeSync(inbox + ".*")
+	if err != nil {
+		return fmt.Errorf("open store: %w: %w", ErrUnavailable, err)
+	}
 	s.running.Go(s.follow)
 	s.running.Go(s.fan)
-	s.running.Go(s.commit)
+	s.running.Go(func() { s.commit(replies, inbox) })
 	return nil
 }
 
