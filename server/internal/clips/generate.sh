@@ -14,7 +14,7 @@ video() {
 	ffmpeg -hide_banner -loglevel error -y \
 		-f lavfi -i "testsrc2=size=$size:rate=$rate:duration=$seconds" \
 		-vf "drawbox=x=0:y=0:w=iw:h=ih/3:color=$colour@0.85:t=fill,\
-drawtext=font=Sans:text='$text %{pts\\:hms}':fontsize=h/8:fontcolor=white:x=(w-tw)/2:y=h/12,\
+drawtext=font=Sans:text='$text %{pts\\:hms}':fontsize=w/18:fontcolor=white:x=(w-tw)/2:y=h/12,\
 drawbox=x=0:y=ih*3/4:w=iw:h=ih/4:color=white:t=fill:enable='lt(mod(t,1),0.1)'" \
 		-pix_fmt yuv420p -threads 1 -b:v "$bitrate" -maxrate "$bitrate" -bufsize "$bitrate" -g "$((rate * 2))" \
 		-fflags +bitexact -flags:v +bitexact "$@" "$name"

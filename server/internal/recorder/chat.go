@@ -35,7 +35,8 @@ func (c *chatFile) write(at time.Duration, m ChatMessage) error {
 	c.last = at
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s --> %s\n", vttTime(at), vttTime(at+subtitleLength))
-	writeVTTText(&b, m)
+	// The voice span lets a page style speakers; most players show only its text.
+	fmt.Fprintf(&b, "<v %s>%s", vttEscape.Replace(oneLine(speaker(m))), vttEscape.Replace(chatText(m)))
 	b.WriteString("\n\n")
 	return c.append(b.Bytes())
 }
@@ -64,13 +65,9 @@ func vttTime(d time.Duration) string {
 
 var vttEscape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// writeVTTText writes a cue's text; the speaker is a voice span.
-func writeVTTText(b *bytes.Buffer, m ChatMessage) {
-	fmt.Fprintf(b, "<v %s>%s", vttEscape.Replace(oneLine(speaker(m))), vttEscape.Replace(noBlankLines(m.Text)))
-}
-
-func writePlainText(b *bytes.Buffer, m ChatMessage) {
-	fmt.Fprintf(b, "%s: %s", oneLine(speaker(m)), noBlankLines(m.Text))
+// chatText is what is shown of a message. It has no empty lines, which would end a cue.
+func chatText(m ChatMessage) string {
+	return oneLine(speaker(m)) + ": " + noBlankLines(m.Text)
 }
 
 func speaker(m ChatMessage) string {

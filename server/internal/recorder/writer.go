@@ -3,7 +3,6 @@
 package recorder
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -343,14 +342,11 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 		}
 		sub = s
 	}
-	var text bytes.Buffer
+	text := chatText(m)
 	if sub.Codec == codecWebVTT {
-		text.WriteString("\n\n") // no identifier, no settings
-		writeVTTText(&text, m)
-	} else {
-		writePlainText(&text, m)
+		text = "\n\n" + vttEscape.Replace(text) // no identifier, no settings
 	}
-	return o.subtitle(sub, at, text.Bytes())
+	return o.subtitle(sub, at, []byte(text))
 }
 
 // finish makes every file final, after an error as well; err is why the recording broke off, if it did.
