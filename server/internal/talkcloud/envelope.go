@@ -97,11 +97,11 @@ func (c *CourseServers) UnmarshalJSON(data []byte) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	items := []json.RawMessage{raw}
-	if raw[0] == '[' {
-		if json.Unmarshal(raw, &items) != nil {
-			return nil
-		}
+	var items []json.RawMessage
+	if raw[0] != '[' {
+		items = append(items, raw)
+	} else if json.Unmarshal(raw, &items) != nil {
+		return nil
 	}
 	for _, item := range items {
 		item = unquote(item)

@@ -94,7 +94,7 @@ func (c *Client) do(ctx context.Context, k *call) ([]byte, error) {
 	defer cancel()
 	req, err := k.request(callCtx)
 	if err != nil {
-		return nil, k.errorf(KindInvalidArgument, k.scrub.cause(err), "make the request")
+		return nil, k.errorf(KindInvalidArgument, nil, "the request cannot be made")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -134,7 +134,7 @@ func (k *call) request(ctx context.Context) (*http.Request, error) {
 
 // transportError classifies an error of net/http, which shows URLs.
 func (c *Client) transportError(ctx context.Context, k *call, err error) *Error {
-	cause := k.scrub.cause(err)
+	cause := k.scrub.transport(err)
 	var timeout net.Error
 	switch {
 	case ctx.Err() != nil:
@@ -168,7 +168,7 @@ func (k *call) decode(body []byte, into any) error {
 		return k.errorf(KindInternal, nil, "the answer is JSON, but not an object")
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return k.errorf(KindInternal, k.scrub.cause(err), "the answer is not as expected")
+		return k.errorf(KindInternal, nil, "the answer has another shape than expected") // the cause would quote it
 	}
 	return nil
 }

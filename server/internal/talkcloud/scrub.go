@@ -5,8 +5,11 @@ package talkcloud
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"html"
+	"io"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -64,22 +67,53 @@ func (s *scrubber) text(text string) string {
 	return strings.ToValidUTF8(text, "?")
 }
 
-// cause returns an error that can be shown and unwrapped: the text without URLs and secrets, and of
-// the chain only what callers branch on.
+// cause returns an error that can be shown and unwrapped: the text without secrets, and of the
+// chain only what callers branch on.
 func (s *scrubber) cause(err error) error {
-	if err == nil {
-		return nil
+	if plain := contextError(err); plain != nil {
+		return plain
 	}
+	return s.reduce(err, err.Error())
+}
+
+// transport is cause for errors of net/http. Those show URLs, and pieces of the answer cut or
+// re-encoded so that a secret in them is not found; so only texts of known origin are kept.
+func (s *scrubber) transport(err error) error {
+	if plain := contextError(err); plain != nil {
+		return plain
+	}
+	var (
+		op     *net.OpError
+		dns    *net.DNSError
+		cert   *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &cert):
+		return s.reduce(err, cert.Error())
+	case errors.As(err, &dns):
+		return s.reduce(err, dns.Error())
+	case errors.As(err, &op):
+		return s.reduce(err, op.Error())
+	case errors.As(err, &record):
+		return s.reduce(err, "the other side does not speak TLS")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	}
+	return s.reduce(err, "the answer is not valid HTTP")
+}
+
+func contextError(err error) error {
 	for _, plain := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, plain) {
 			return plain
 		}
 	}
-	var withURL *url.Error
-	for errors.As(err, &withURL) {
-		err = withURL.Err
-	}
-	c := &causeError{text: s.text(err.Error())}
+	return nil
+}
+
+func (s *scrubber) reduce(err error, text string) error {
+	c := &causeError{text: s.text(text)}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		c.errno = errno

@@ -10,8 +10,9 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a text that must not be shown: the enterprise key, a room password. Every way of
-// printing or marshaling it gives "[redacted]"; only [Secret.Reveal] gives the text.
+// Secret is a text that must not be shown: the enterprise key, a room password. Printing, logging
+// and marshaling it gives "[redacted]"; [Secret.Reveal] gives the text. Do not use it as the key of
+// a map, which encoding/json writes as it is.
 type Secret string
 
 // Reveal returns the text itself, to put it on the wire.
@@ -34,5 +35,5 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // LogValue is [Secret.String].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is [Secret.String]; it covers JSON, YAML and map keys.
+// MarshalText is [Secret.String]; it covers JSON and YAML, but for the keys of maps.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
