@@ -94,6 +94,10 @@ func invalidStatus(invalid *protovalidate.ValidationError) *status.Status {
 	var texts []string
 	for _, v := range invalid.Violations {
 		field := protovalidate.FieldPathString(v.Proto.GetField())
+		if field == "" {
+			// A rule of the whole message: its id begins with the field to mend.
+			field, _, _ = strings.Cut(v.Proto.GetRuleId(), ".")
+		}
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
 			Field: field, Description: v.Proto.GetMessage(), Reason: reason(v.Proto.GetRuleId()),
 		})
