@@ -3,6 +3,7 @@
 package client
 
 import (
+	"errors"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -32,6 +33,11 @@ type FieldViolation struct{ Field, Description string }
 // none of gRPC, UNKNOWN.
 func Details(err error) ErrorDetails {
 	st := status.Convert(err)
+	// Of an error that wraps the call's, the call's own words.
+	var call interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &call) && call.GRPCStatus() != nil {
+		st = call.GRPCStatus()
+	}
 	d := ErrorDetails{Code: st.Code(), Message: st.Message()}
 	for _, detail := range st.Details() {
 		switch detail := detail.(type) {

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+)
+
+// printer writes results in the format that was asked for.
+type printer struct {
+	w      io.Writer
+	format string // table, json, yaml or name
+	now    func() time.Time
+}
+
+// recording prints one.
+func (p printer) recording(r *classrecv1.Recording) error {
+	switch p.format {
+	case "json":
+		return p.json(r, "  ")
+	case "yaml":
+		return p.yaml(r)
+	case "name":
+		return p.line(r.GetName())
+	default:
+		return p.describe(r)
+	}
+}
+
+// recordings prints a list.
+func (p printer) recordings(list *classrecv1.ListRecordingsResponse) error {
+	switch p.format {
+	case "json":
+		return p.json(list, "  ")
+	case "yaml":
+		return p.yaml(list)
+	case "name":
+		for _, r := range list.GetRecordings() {
+			if err := p.line(r.GetName()); err != nil {
+				return err
+			}
+		}
+		return nil
+	default:
+		return p.table(list.GetRecordings())
+	}
+}
+
+// event prints one message of a watch, as soon as it is there.
+func (p printer) event(m *classrecv1.WatchClassBeginResponse) error {
+	switch p.format {
+	case "json":
+		return p.json(m, "")
+	case "yaml":
+		if err := p.line("---"); err != nil {
+			return err
+		}
+		return p.yaml(m)
+	}
+	e := m.GetEvent()
+	switch {
+	case e == nil:
+		return nil // synced and heartbeat are for programs
+	case p.format == "name":
+		return p.line(e.GetRecording().GetName())
+	}
+	note := ""
+	if e.GetInList() {
+		note = " (was on already)"
+	}
+	return p.line(fmt.Sprintf("%-8d %s  %-6s  %s  %s%s", e.GetSequence(), moment(e.GetTime()),
+		short(e.GetAction().String(), "CLASS_BEGIN_ACTION_"), e.GetRecording().GetName(),
+		short(e.GetRecording().GetState().String(), "RECORDING_STATE_"), note))
+}
+
+func (p printer) line(text string) error {
+	_, err := fmt.Fprintln(p.w, text)
+	return err
+}
+
+// marshal is JSON with the spelling of the REST API, the same every time:
+// protojson varies its spaces.
+func marshal(m proto.Message) ([]byte, error) {
+	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.Bytes(), err
+}
+
+func (p printer) json(m proto.Message, indent string) error {
+	text, err := marshal(m)
+	if err != nil {
+		return err
+	}
+	if indent != "" {
+		var b bytes.Buffer
+		if err := json.Indent(&b, text, "", indent); err != nil {
+			return err
+		}
+		text = b.Bytes()
+	}
+	return p.line(string(text))
+}
+
+func (p printer) yaml(m proto.Message) error {
+	text, err := marshal(m)
+	if err != nil {
+		return err
+	}
+	if text, err = yaml.JSONToYAML(text); err != nil {
+		return err
+	}
+	_, err = p.w.Write(text)
+	return err
+}
+
+// table prints a line for each recording.
+func (p printer) table(list []*classrecv1.Recording) error {
+	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tBEGAN\tDURATION\tUSER\tFORMAT\tTYPE\tFILES\tSIZE")
+	for _, r := range list {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
+			or(r.GetName(), "-"), state(r), moment(r.GetRecordTime()), p.duration(r), or(r.GetUserId(), "-"),
+			format(r), recordType(r), len(r.GetUrls()), size(total(r)))
+	}
+	return w.Flush()
+}
+
+// describe prints all that is known of a recording.
+func (p printer) describe(r *classrecv1.Recording) error {
+	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	row := func(key, value string) {
+		if value != "" {
+			_, _ = fmt.Fprintf(w, "%s\t%s\n", key, value)
+		}
+	}
+	row("Name", r.GetName())
+	row("State", state(r))
+	row("Room", r.GetRoom())
+	row("User", r.GetUserId())
+	row("Began", moment(r.GetRecordTime()))
+	if r.GetStopTime() != nil {
+		row("Ended", moment(r.GetStopTime())+", "+endReason(r))
+	}
+	row("Duration", p.duration(r))
+	if r.GetMaxDuration() != nil {
+		row("At most", span(r.GetMaxDuration().AsDuration()))
+	}
+	row("Records", records(r))
+	row("Begun by", origin(r))
+	for _, gap := range r.GetGaps() {
+		row("Gap", fmt.Sprintf("%s to %s: %s", moment(gap.GetStartTime()), moment(gap.GetEndTime()), gap.GetReason()))
+	}
+	if f := r.GetFailure(); f != nil {
+		row("Failure", f.GetMessage())
+	}
+	for _, f := range files(r) {
+		row("File", f)
+	}
+	return w.Flush()
+}
+
+// files says of each file what is known of it.
+func files(r *classrecv1.Recording) []string {
+	lines := make([]string, 0, len(r.GetUrls()))
+	for i, url := range r.GetUrls() {
+		parts := []string{url}
+		if i < len(r.GetFiles()) {
+			f := r.GetFiles()[i]
+			if f.GetSize() > 0 {
+				parts = append(parts, size(f.GetSize()))
+			}
+			if f.GetDuration() != nil {
+				parts = append(parts, span(f.GetDuration().AsDuration()))
+			}
+			if f.GetUserId() != "" {
+				parts = append(parts, "of "+f.GetUserId())
+			}
+		}
+		lines = append(lines, strings.Join(parts, "  "))
+	}
+	return lines
+}

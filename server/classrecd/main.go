@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Program classrecd is the classrec server. See `classrecd --help`.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/classrec/classrec/server"
+)
+
+func main() {
+	flags, ctx, exit := parse(os.Args[1:], os.Stdout, os.Stderr)
+	if ctx == nil {
+		os.Exit(exit)
+	}
+	if err := ctx.Run(&flags.serverFlags); err != nil {
+		fmt.Fprintln(os.Stderr, "classrecd:", err)
+		os.Exit(1)
+	}
+}
+
+// serveCommand runs the server until SIGINT or SIGTERM; a second one kills it.
+type serveCommand struct{}
+
+// Run is called by kong.
+func (serveCommand) Run(flags *serverFlags) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return serve(ctx, flags, os.Stderr)
+}
+
+func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
+	cfg := flags.config()
+	cfg.Logger = flags.logger(stderr)
+	s, err := server.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if flags.LogFormat == "text" && isTerminal(stderr) {
+		_, _ = io.WriteString(stderr, s.Banner())
+	} else {
+		s.LogStart()
+	}
+	err = s.Run(ctx)
+	cfg.Logger.Info("classrec is down")
+	return err
+}
+
+func (f *serverFlags) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/classrec/classrec/server/internal/roomserver"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// newHTTPServer bounds what a caller can hold without asking for anything.
+// There is no bound for reading and writing as a whole: streams and downloads
+// take as long as they take, and the handlers bound each step.
+func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+const (
+	// inProcessURL is the embedded platform's address for our own client. Nobody
+	// else sees it.
+	inProcessURL = "http://classrec.internal"
+	// inProcessBuffer is what one in-process connection buffers each way. It is
+	// a matter of memory: signaling messages are small, and a larger one passes
+	// in pieces.
+	inProcessBuffer = 2 << 10
+)
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// openRoomServer makes the embedded platform, and serves it on its listeners.
+// Our own client reaches it through the returned function: over the same wire,
+// without sockets and TLS.
+func (s *Server) openRoomServer(_ context.Context, key talkcloud.Secret) (dialFunc, error) {
+	cert, err := certificate(s.cfg, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.room, err = roomserver.New(roomserver.Config{
+		Dir:           s.cfg.path("room"),
+		FilesBaseURL:  s.filesBaseURL(),
+		EnterpriseKey: key,
+		UDPListen:     s.cfg.RoomUDPListen,
+		PublicIPs:     s.cfg.RoomPublicIPs,
+		FFmpegPath:    s.cfg.FFmpeg,
+		CloseTimeout:  s.cfg.ShutdownTimeout / 3,
+		Logger:        s.cfg.Logger.With("part", "room server"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--data-dir or --room-udp-listen: %w", err)
+	}
+	s.parts.add(part{name: "room server", stop: func(context.Context) error { return s.room.Close() }})
+	s.parts.add(part{name: "recovery of recordings", run: s.room.Recover})
+
+	inProcess := bufconn.Listen(inProcessBuffer)
+	s.addHTTP("room server, in process", inProcess, s.room.Handler())
+	s.addHTTP("room server, https", tls.NewListener(s.roomListener, &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"}, // WebSocket needs it
+	}), s.room.Handler())
+	if s.roomHTTPListener != nil {
+		s.addHTTP("room server, http", s.roomHTTPListener, s.room.Handler())
+	}
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) }, nil
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// part is something that a server is made of.
+type part struct {
+	name string
+	// run, if not nil, works until its context ends or stop is called, and
+	// returns nil then; or earlier, when there is nothing more to do.
+	run func(ctx context.Context) error
+	// stop, if not nil, releases the part, within its context. It is called
+	// once, also when run never was.
+	stop func(ctx context.Context) error
+}
+
+// parts are a server, in the order in which it is built: each may use those
+// before it.
+type parts []part
+
+func (p *parts) add(part part) { *p = append(*p, part) }
+
+// run runs all parts until ctx ends or one fails, then stops them, the last
+// one first: a part's run has returned before the part before it is stopped.
+func (p parts) run(ctx context.Context, timeout time.Duration) error {
+	type ended struct {
+		name string
+		err  error
+	}
+	failed := make(chan ended, len(p)) // written once by each part's goroutine
+	cancels := make([]context.CancelFunc, len(p))
+	dones := make([]chan struct{}, len(p)) // closed when the part's run has returned
+	for i, part := range p {
+		dones[i] = make(chan struct{})
+		partCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		cancels[i] = cancel
+		if part.run == nil {
+			close(dones[i])
+			continue
+		}
+		go func() {
+			defer close(dones[i])
+			if err := part.run(partCtx); err != nil && partCtx.Err() == nil {
+				failed <- ended{part.name, err}
+			}
+		}()
+	}
+
+	var first error
+	select {
+	case <-ctx.Done():
+	case e := <-failed:
+		first = fmt.Errorf("%s: %w", e.name, e.err)
+	}
+	return errors.Join(first, p.stop(timeout, func(i int) {
+		cancels[i]()
+		<-dones[i]
+	}))
+}
+
+// stop stops all parts, the last one first, and calls after for each when it
+// has been stopped.
+func (p parts) stop(timeout time.Duration, after func(i int)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var errs []error
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i].stop != nil {
+			if err := p[i].stop(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("stop %s: %w", p[i].name, err))
+			}
+		}
+		after(i)
+	}
+	return errors.Join(errs...)
+}
