@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -285,8 +286,9 @@ func (c *Client) socketError(ctx context.Context, op string, err error) *Error {
 		Op: op, Source: SourceSocket, Code: CodeSocketFailed, Kind: KindUnavailable,
 		Message: "the signaling connection failed", Err: newScrubber(c.cfg.EnterpriseKey.Reveal()).cause(err),
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		e.Kind, e.Message = KindDeadline, "no signaling connection within "+c.cfg.JoinTimeout.String()
+	var timeout net.Error // a deadline of the connection may be noticed before that of its context
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		e.Kind, e.Message, e.Err = KindDeadline, "the signaling connection did not answer in time", context.DeadlineExceeded
 	}
 	return e
 }
