@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/store"
+	"github.com/classrec/classrec/server/internal/storetest"
+)
+
+func TestStore_RoomNames(t *testing.T) {
+	t.Parallel()
+	rooms := []string{
+		"a.b", ".", "*", ">", "a *.> b", " ", "room", "ROOM", "教室一二三", "\xff\xfe", "a\x00b",
+		strings.Repeat("x", 128), strings.Repeat("室", 42), "classrec.log.default.x.y", "rooms%2F1",
+	}
+	dir := t.TempDir()
+	s := storetest.Open(t, dir)
+	check := func() {
+		t.Helper()
+		for _, room := range rooms {
+			e, ok := s.Live(tenant, room)
+			if !ok || e.Record.GetRecording().GetRoom() != room || e.Revision != s.RoomRevision(tenant, room) {
+				t.Errorf("room %q: %v", room, e)
+			}
+		}
+	}
+	for _, room := range rooms {
+		// protobuf strings are UTF-8: what is not is refused, not mangled.
+		if room == "\xff\xfe" {
+			if _, err := s.Append(t.Context(), newRecord(room, "id", starting), 0); !errors.Is(err, store.ErrInvalid) {
+				t.Errorf("room %q: %v", room, err)
+			}
+			continue
+		}
+		mustAppend(t, s, newRecord(room, "id", starting))
+	}
+	rooms = append(rooms[:9:9], rooms[10:]...)
+	check()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = storetest.Open(t, dir)
+	check()
+}
+
+func withRequest(rec *storev1.Record, id string) *storev1.Record {
+	rec.RequestId = id
+	return rec
+}
+
+func TestStore_RequestIDs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := storetest.Open(t, dir)
+	mustAppend(t, s, withRequest(newRecord("a", "01", starting), "freed"))
+	mustAppend(t, s, withRequest(newRecord("a", "01", failed), "freed"))
+	named := newRecord("b", "02", available)
+	named.Recording.State = failed // failed later: it has a name
+	mustAppend(t, s, withRequest(named, "kept"))
+	mustAppend(t, s, withRequest(newRecord("c", "03", starting), "twice"))
+	mustAppend(t, s, withRequest(newRecord("d", "04", starting), "twice"))
+	mustAppend(t, s, withRequest(newRecord("c", "03", recording), "twice"))
+	mustAppend(t, s, withRequest(newRecord("e", "05", starting), "older"))
+	mustAppend(t, s, withRequest(newRecord("f", "06", starting), "older"))
+	mustAppend(t, s, withRequest(newRecord("f", "06", failed), "older"))
+	mustAppend(t, s, newRecord("g", "07", starting))
+
+	check := func() {
+		t.Helper()
+		for request, want := range map[string]string{
+			"freed": "", "kept": "02", "twice": "04", "older": "05", "": "", "unknown": "",
+		} {
+			e, ok := s.ByRequestID(tenant, request)
+			if ok != (want != "") || ok && e.Record.GetId() != want {
+				t.Errorf("request %q: %v, want %q", request, e, want)
+			}
+		}
+		if e, ok := s.ByRequestID("other", "kept"); ok {
+			t.Errorf("another tenant's: %v", e)
+		}
+	}
+	check()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = storetest.Open(t, dir)
+	check()
+}
+
+func TestStore_NotFound(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	mustAppend(t, s, newRecord("room", "id", starting))
+	if _, err := s.Get(tenant, "other", "id"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("get in another room: %v", err)
+	}
+	if _, err := s.ByName(tenant, ""); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("by no name: %v", err)
+	}
+	if _, err := s.Wait(t.Context(), tenant, "room", "other", func(*store.Entry) bool { return true }); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("wait: %v", err)
+	}
+}
+
+func TestStore_NameMoves(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	mustAppend(t, s, newRecord("room", "id", recording))
+	renamed := newRecord("room", "id", processing)
+	renamed.Recording.Name += "-2"
+	e := mustAppend(t, s, renamed)
+	if _, err := s.ByName(tenant, "rooms/room/recordings/id"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the old name: %v", err)
+	}
+	if got, err := s.ByName(tenant, "rooms/room/recordings/id-2"); got != e {
+		t.Errorf("the new name: %v", err)
+	}
+}
+
+func TestWait_SeesEachChange(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	mustAppend(t, s, newRecord("room", "id", starting))
+	type result struct {
+		e   *store.Entry
+		err error
+	}
+	waiting := make(chan struct{})
+	done := make(chan result, 1)
+	var seen []classrecv1.RecordingState
+	go func() {
+		e, err := s.Wait(t.Context(), tenant, "room", "id", func(e *store.Entry) bool {
+			if len(seen) == 0 {
+				close(waiting)
+			}
+			seen = append(seen, e.Record.GetRecording().GetState())
+			return len(seen) == 3
+		})
+		done <- result{e, err}
+	}()
+	<-waiting
+	mustAppend(t, s, newRecord("room", "id", recording))
+	mustAppend(t, s, newRecord("other", "id", starting))
+	e := mustAppend(t, s, newRecord("room", "id", processing))
+	r := <-done
+	if r.err != nil || r.e != e {
+		t.Fatalf("wait: %v, %v", r.e, r.err)
+	}
+	if seen[0] != starting || seen[1] != recording || seen[2] != processing {
+		t.Fatalf("it saw %v", seen)
+	}
+	mustAppend(t, s, newRecord("room", "id", available)) // until is not called any more
+	if len(seen) != 3 {
+		t.Fatalf("it saw %v", seen)
+	}
+}
+
+func TestWait_Ends(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	mustAppend(t, s, newRecord("room", "id", starting))
+	never := func(*store.Entry) bool { return false }
+
+	cause := errors.New("caller has gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if _, err := s.Wait(ctx, tenant, "room", "id", never); !errors.Is(err, cause) {
+		t.Errorf("with its context: %v", err)
+	}
+
+	waiting := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Wait(t.Context(), tenant, "room", "id", func(*store.Entry) bool { close(waiting); return false })
+		done <- err
+	}()
+	<-waiting
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, store.ErrClosed) || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("with the store: %v", err)
+	}
+	if _, err := s.Wait(t.Context(), tenant, "room", "id", never); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("after it: %v", err)
+	}
+	if _, err := s.Append(t.Context(), newRecord("room", "id", recording), 1); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("append after it: %v", err)
+	}
+	if _, err := s.Watch(t.Context(), store.WatchFilter{Tenant: tenant}, 0); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("watch after it: %v", err)
+	}
+}
