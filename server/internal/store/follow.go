@@ -137,8 +137,10 @@ func (s *Store) follow() {
 }
 
 func (s *Store) followOnce() error {
-	readings := s.gate.readings()
-	consumer, err := s.stream.OrderedConsumer(s.lifetime, jetstream.OrderedConsumerConfig{
+	ctx, cancel := context.WithCancel(s.lifetime)
+	defer cancel()
+	reading := s.gate.enter(cancel)
+	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   s.index.lastSequence() + 1,
 	})
@@ -151,7 +153,7 @@ func (s *Store) followOnce() error {
 	}
 	defer iter.Stop()
 	for {
-		m, err := iter.Next(jetstream.NextContext(s.lifetime))
+		m, err := iter.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
@@ -162,7 +164,7 @@ func (s *Store) followOnce() error {
 		if msg.sequence <= s.index.lastSequence() {
 			continue
 		}
-		if !s.gate.pass(msg.sequence, readings) {
+		if !s.gate.pass(msg.sequence, reading) {
 			return errors.New("the log was recovered")
 		}
 		s.index.advance(msg)

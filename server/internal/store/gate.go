@@ -14,6 +14,7 @@ type gate struct {
 	writing bool
 	synced  uint64 // every sequence up to here is on the disk
 	lost    int    // how often the log was recovered
+	stop    func() // stops the reader
 	closed  bool
 }
 
@@ -47,6 +48,9 @@ func (g *gate) abandon() {
 	defer g.mu.Unlock()
 	g.writing = false
 	g.lost++
+	if g.stop != nil {
+		g.stop()
+	}
 	g.changed.Broadcast()
 }
 
@@ -58,21 +62,22 @@ func (g *gate) close() {
 	g.changed.Broadcast()
 }
 
-// readings returns what pass wants to know: how often what was read had to be
-// read again.
-func (g *gate) readings() int {
+// enter is called before a reader reads on; stop makes it stop, when what it
+// reads has to be read again. It returns what pass wants to know.
+func (g *gate) enter(stop func()) (reading int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.stop = stop
 	return g.lost
 }
 
 // pass waits until the sequence may be shown. It returns false when the gate
-// was closed, and when what was read since readings has to be read again.
-func (g *gate) pass(sequence uint64, readings int) bool {
+// was closed, and when what was read since enter has to be read again.
+func (g *gate) pass(sequence uint64, reading int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.writing && sequence > g.synced && g.lost == readings && !g.closed {
+	for g.writing && sequence > g.synced && g.lost == reading && !g.closed {
 		g.changed.Wait()
 	}
-	return !g.closed && g.lost == readings
+	return !g.closed && g.lost == reading
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -18,7 +19,12 @@ import (
 	"github.com/classrec/classrec/server/internal/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childVariable); dir != "" {
+		os.Exit(childMain(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	tenant     = "default"

@@ -196,7 +196,11 @@ func (s *Store) catchUp(w *Watcher) error {
 		upTo := w.last
 		if !ok {
 			var err error
-			if chunk, upTo, err = s.replay(w); err != nil {
+			chunk, upTo, err = s.replay(w)
+			if s.lifetime.Err() != nil {
+				return errClosed()
+			}
+			if err != nil {
 				return err
 			}
 		}
