@@ -15,7 +15,8 @@ import (
 // whatever their own clocks do. The sender's clock is tied to ours by the packets that came through fastest in
 // the last ten seconds, which follows its drift. A track without reports, or whose reports contradict the
 // arrival of its packets, is tied to our clock by arrival alone. What a track's frames are stamped with moves
-// to a new estimate slowly (2 % of the elapsed time), except when it is wrong by more than maxSlewed.
+// to a new estimate slowly (2 % of the elapsed time; 25 % in its first two seconds), except when it is wrong by
+// more than maxSlewed.
 const (
 	longWindow  = 10 * time.Second
 	shortWindow = time.Second
@@ -26,6 +27,9 @@ const (
 	impossibleDelay = 10 * time.Second
 	maxSlewed       = 200 * time.Millisecond
 	slewDivisor     = 50
+	// A track that has just begun knows little of the least delay, and moves faster.
+	settling        = 2 * time.Second
+	settlingDivisor = 4
 	// Sender reports that differ from the arrival of the packets by more than this are not believed.
 	maxReportError = time.Second
 	// A frame may not be stamped later than it came plus this much, nor earlier than it came minus maxBehind.
@@ -205,7 +209,12 @@ func (c *trackClock) at(ts uint32) time.Duration {
 	if !c.isApplied || diff > maxSlewed || diff < -maxSlewed {
 		c.applied, c.isApplied = target, true
 	} else {
-		step := min(max(media-c.slewed, 0), time.Second) / slewDivisor
+		step := min(max(media-c.slewed, 0), time.Second)
+		if media < settling {
+			step /= settlingDivisor
+		} else {
+			step /= slewDivisor
+		}
 		c.applied += min(max(diff, -step), step)
 	}
 	c.slewed = media

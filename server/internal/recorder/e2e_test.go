@@ -169,4 +169,8 @@ func TestE2E_Formats(t *testing.T) {
 	}
 }
 
-func keep(t *testing.T) string { d:="/tmp/e2eout/"+strings.ReplaceAll(t.Name(),"/","_"); os.MkdirAll(d,0o755); return d }
+func keep(t *testing.T) string {
+	d := "/tmp/e2eout/" + strings.ReplaceAll(t.Name(), "/", "_")
+	os.MkdirAll(d, 0o755)
+	return d
+}

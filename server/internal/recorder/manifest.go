@@ -119,6 +119,9 @@ func loadManifest(dir string) (*manifest, error) {
 		if o.Name != filepath.Base(o.Name) || strings.HasPrefix(o.Name, ".") {
 			return nil, fmt.Errorf("recover recording: manifest in %s names %q", dir, o.Name)
 		}
+		if o.Room < 0 || o.Room > headRoomFile {
+			return nil, fmt.Errorf("recover recording: manifest in %s has a head of %d bytes", dir, o.Room)
+		}
 	}
 	return &m, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -71,6 +72,10 @@ type output struct {
 	cues      []cue
 	thinned   time.Duration // the least distance of cues, when there were too many
 	frames    int64
+	saved     struct { // frames and end as of the last flush
+		frames int64
+		end    time.Duration
+	}
 }
 
 func newOutput(name string, file mediaFile, head fileHead) (*output, error) {
@@ -214,6 +219,7 @@ func (o *output) flush() error {
 		return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
 	}
 	o.size += int64(len(o.buf))
+	o.saved.frames, o.saved.end = o.frames, o.end
 	o.buf = o.buf[:0]
 	if cap(o.buf) > 4*writeBytes {
 		o.buf = nil
@@ -237,24 +243,41 @@ func (o *output) writeHead() error {
 }
 
 // finish makes the file final: cues, duration, sizes; and closes it. It does as much as it can when the disk
-// refuses something: without room for the cues the file is left without them.
+// refuses something: what was not written is forgotten, and without room for the cues the file has none.
 func (o *output) finish() error {
 	err := o.flush()
+	if err != nil {
+		o.frames, o.end = o.saved.frames, o.saved.end
+		o.cues = slices.DeleteFunc(o.cues, func(c cue) bool { return c.cluster >= o.size })
+	}
 	o.buf, o.clusterAt = nil, -1
-	if err == nil {
-		var cues []byte
-		if cues, err = marshalCues(o.cues, o.segmentStart); err == nil {
-			if _, err = o.file.WriteAt(cues, o.size); err == nil {
-				o.head.cues = o.size
-				o.size += int64(len(cues))
-			}
-		}
-		if err != nil {
-			err = fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
-		}
+	if o.frames == 0 {
+		return errors.Join(err, o.file.Close())
+	}
+	if e := o.writeCues(); e != nil {
+		err = errors.Join(err, e)
 	}
 	// A write that failed may have left half a cluster behind.
-	err = errors.Join(err, o.file.Truncate(o.size))
+	if e := o.file.Truncate(o.size); e != nil {
+		err = errors.Join(err, fmt.Errorf("%w %s: %w", ErrWrite, o.name, e))
+	}
 	o.head.end, o.head.duration = o.size, o.end
-	return errors.Join(err, o.writeHead(), o.file.Sync(), o.file.Close())
+	err = errors.Join(err, o.writeHead())
+	if e := errors.Join(o.file.Sync(), o.file.Close()); e != nil {
+		err = errors.Join(err, fmt.Errorf("%w %s: %w", ErrWrite, o.name, e))
+	}
+	return err
+}
+
+func (o *output) writeCues() error {
+	cues, err := marshalCues(o.cues, o.segmentStart)
+	if err == nil {
+		_, err = o.file.WriteAt(cues, o.size)
+	}
+	if err != nil {
+		return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+	}
+	o.head.cues = o.size
+	o.size += int64(len(cues))
+	return nil
 }

@@ -75,6 +75,7 @@ func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) erro
 	if err := o.rescan(in); err != nil {
 		return errors.Join(err, f.Close())
 	}
+	o.saved.frames, o.saved.end = o.frames, o.end
 	if err := o.finish(); err != nil {
 		return err
 	}
@@ -183,6 +184,9 @@ func (c *clusterScan) block(start, size int64) (bool, error) {
 	ms := c.time + int64(int16(binary.BigEndian.Uint16(b[n:])))
 	key := b[n+2]&0x80 != 0
 	s := c.o.slots[number-1]
+	if ms <= s.last || ms > maxDuration.Milliseconds() {
+		return false, nil
+	}
 	lasts := time.Duration(0)
 	if s.Type == trackAudio {
 		lasts = opusLength(b[n+3:])

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recorder
+
+import "syscall"
+
+// A Disk is a file system with so many bytes left.
+type Disk struct{ Left int64 }
+
+// SetDisk makes the recorder write to the disk's remaining space.
+func (r *Recorder) SetDisk(d *Disk) {
+	r.open = func(path string) (mediaFile, error) {
+		f, err := openFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return &diskFile{mediaFile: f, disk: d}, nil
+	}
+}
+
+type diskFile struct {
+	mediaFile
+	disk *Disk
+	size int64
+}
+
+// WriteAt writes what there is room for, as a full disk does.
+func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
+	grow := max(at+int64(len(p))-f.size, 0)
+	if grow > f.disk.Left {
+		n, err := f.mediaFile.WriteAt(p[:max(int64(len(p))-(grow-f.disk.Left), 0)], at)
+		f.size = max(f.size, at+int64(n))
+		f.disk.Left = 0
+		if err == nil {
+			err = syscall.ENOSPC
+		}
+		return n, err
+	}
+	f.disk.Left -= grow
+	f.size += grow
+	return f.mediaFile.WriteAt(p, at)
+}
