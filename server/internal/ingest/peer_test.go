@@ -126,8 +126,13 @@ func TestTrack_RequestKeyframe(t *testing.T) {
 	h := newSink()
 	requests := make(chan time.Time, 16)
 	pub, _ := publish(t, s, h, publisher.Config{
-		Video:             mustClip(t, clips.TeacherVideo),
-		OnKeyframeRequest: func() { requests <- time.Now() },
+		Video: mustClip(t, clips.TeacherVideo),
+		OnKeyframeRequest: func() {
+			select {
+			case requests <- time.Now():
+			default:
+			}
+		},
 	})
 	tr := waitTrack(t, h, ingest.Video)
 	before := pub.Stats().Keyframes
@@ -192,7 +197,10 @@ func TestTrack_LossIsRepaired(t *testing.T) {
 	})
 	seen := map[uint16]int{}
 	repaired := 0
-	for repaired < 3 {
+	for n := 0; repaired < 3; n++ {
+		if n == 500 {
+			t.Fatalf("of %d packets lost, %d came back", len(lost), repaired)
+		}
 		p := receive(t, h.packets, "packet")
 		seq := p.rtp.SequenceNumber
 		if seen[seq]++; seen[seq] > 1 {

@@ -41,7 +41,7 @@ type Config struct {
 	// Loss, when set, is asked for every RTP packet just before the network; true loses it. Calls are serial for each
 	// kind of track, but those for audio and video may be at the same time.
 	Loss func(Packet) bool
-	// OnKeyframeRequest, when set, is told of each request that arrives.
+	// OnKeyframeRequest, when set, is told of each request that arrives. It must not block.
 	OnKeyframeRequest func()
 	// StreamID is the msid of both tracks. Default "publisher".
 	StreamID string
