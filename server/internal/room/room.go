@@ -99,6 +99,6 @@ type Event struct {
 	// Vacant, of Snapshot: when we last joined, there was no saved message in the room and nobody
 	// else. Whoever knows of an earlier state takes it as lost.
 	Vacant bool
-	Err       error     // Disconnected, Ended
-	At        time.Time // when we learned of it, by our clock
+	Err    error     // Disconnected, Ended
+	At     time.Time // when we learned of it, by our clock
 }

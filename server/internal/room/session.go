@@ -37,13 +37,16 @@ func (s *Session) Err() error {
 	}
 }
 
-// Subscribe begins a view of the session's events. The subscription goes on until it is closed or
+// Subscribe begins a view of the session's events; when it returns, the snapshot can be taken. The subscription goes on until it is closed or
 // the session ends, also when this share was released and others hold the session. On a session
 // that has ended it gives [Ended] alone.
 func (s *Session) Subscribe() *Subscription {
 	c := s.core
 	sub := newSubscription(c)
-	if !c.do(func() { c.subscribe(sub) }) {
+	begun := make(chan struct{})
+	if c.do(func() { c.subscribe(sub); close(begun) }) {
+		<-begun
+	} else {
 		sub.offer(&Event{Kind: Ended, Err: c.err, At: c.endedAt})
 	}
 	return sub

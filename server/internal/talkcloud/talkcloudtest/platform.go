@@ -266,9 +266,15 @@ func (p *Platform) Save(id talkcloud.RoomID, messages ...talkcloud.Message) {
 	p.room(id).saved = messages
 }
 
-// Drop cuts the connections of everyone in a room, without a goodbye.
-func (p *Platform) Drop(id talkcloud.RoomID) {
-	p.each(id, func(c *socketio.Conn) { _ = c.Close() })
+// Drop cuts connections in a room without a goodbye: those of the users given, or everyone's.
+func (p *Platform) Drop(id talkcloud.RoomID, users ...talkcloud.UserID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.room(id).members {
+		if len(users) == 0 || slices.Contains(users, m.join.UserID) {
+			_ = m.conn.Close()
+		}
+	}
 }
 
 // Disconnect ends the connections of everyone in a room with a disconnect packet ("41").
