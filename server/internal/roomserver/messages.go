@@ -39,7 +39,7 @@ func (p *participant) publishMessage(payload json.RawMessage, ack ackFunc) error
 // publish stamps a message, keeps it if it is to be kept, and tells the room. The mutex is held.
 func (r *room) publish(p *participant, m talkcloud.Message, ts talkcloud.Timestamp, ack ackFunc) error {
 	m.FromID, m.TS, m.Seq = p.id, ts, r.seq+1
-	raw, err := json.Marshal(m)
+	raw, err := m.MarshalJSON() // and not json.Marshal, which would change the data
 	if err != nil {
 		return refuse(codeFailure, reasonPayload, "message is not JSON")
 	}

@@ -143,7 +143,7 @@ func (s *Server) properties(fields map[string]json.RawMessage) (json.RawMessage,
 	if fields == nil {
 		return json.RawMessage("{}"), nil
 	}
-	raw, err := json.Marshal(fields)
+	raw, err := encode(fields)
 	if err != nil {
 		return nil, refuse(codeFailure, reasonPayload, "properties are not JSON")
 	}
@@ -164,12 +164,4 @@ func (p *participant) setProperties(raw json.RawMessage, role *int) {
 func (p *participant) appendTo(buf []byte) []byte {
 	buf = append(append(buf, `{"id":`...), quote(string(p.id))...)
 	return append(append(append(buf, `,"properties":`...), p.properties...), '}')
-}
-
-func quote(text string) json.RawMessage {
-	raw, err := json.Marshal(text)
-	if err != nil {
-		return json.RawMessage(`""`) // cannot happen: every string can be written
-	}
-	return raw
 }

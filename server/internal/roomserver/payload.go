@@ -291,3 +291,22 @@ func unquote(raw json.RawMessage) json.RawMessage {
 	}
 	return json.RawMessage(text)
 }
+
+// encode writes JSON as clients do, with <, > and & as they are.
+func encode(v any) (json.RawMessage, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+func quote(text string) json.RawMessage {
+	raw, err := encode(text)
+	if err != nil {
+		return json.RawMessage(`""`) // cannot happen: every string can be written
+	}
+	return raw
+}

@@ -50,7 +50,7 @@ func (m *mediaSession) end() {
 
 // announcement is the stream as onAddStream and roominfo tell of it.
 func (st *stream) announcement() json.RawMessage {
-	raw, err := json.Marshal(struct {
+	raw, err := encode(struct {
 		ID          string           `json:"id"`
 		ExtensionID talkcloud.UserID `json:"extensionId"`
 		publication

@@ -107,7 +107,7 @@ func (p *player) play(number int, l transcriptLine) {
 		p.compare(number, l.Path, *l.Body, p.replies[key][0])
 		p.replies[key] = p.replies[key][1:]
 	case "ws-open":
-		dialer := websocket.Dialer{TLSClientConfig: p.server.HTTPClient().Transport.(*http.Transport).TLSClientConfig}
+		dialer := websocket.Dialer{TLSClientConfig: p.server.TLSConfig()}
 		url := "ws" + strings.TrimPrefix(p.server.URL, "http") + "/socket.io/?EIO=3&transport=websocket"
 		ws, resp, err := dialer.DialContext(p.t.Context(), url, http.Header{"Origin": {"https://example.com"}})
 		if err != nil {

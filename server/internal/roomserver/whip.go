@@ -80,7 +80,7 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, r
 	p := r.people[userID]
 	if p == nil {
 		p = &participant{server: s, room: r, id: userID}
-		properties, err := json.Marshal(map[string]any{
+		properties, err := encode(map[string]any{
 			"role": role, "nickname": userID, "publishstate": 3, "hasvideo": true, "hasaudio": true,
 		})
 		if err != nil {

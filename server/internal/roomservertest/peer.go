@@ -109,7 +109,7 @@ func (s *Server) TryJoin(ctx context.Context, room talkcloud.RoomID, user talkcl
 	scheme, _, _ := strings.Cut(s.URL, ":")
 	socket, err := socketio.Dial(ctx, socketio.DialConfig{
 		URL:      fmt.Sprintf("%s://%s:%d", scheme, addresses[0].Host, addresses[0].Port),
-		Revision: j.revision, TLSClientConfig: s.tlsConfig(), EventQueue: 1 << 16,
+		Revision: j.revision, TLSClientConfig: s.TLSConfig(), EventQueue: 1 << 16,
 	})
 	if err != nil {
 		return nil, err

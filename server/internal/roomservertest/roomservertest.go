@@ -181,7 +181,8 @@ func (s *Server) CertPool() *x509.CertPool {
 // HTTPClient trusts the server.
 func (s *Server) HTTPClient() *http.Client { return s.web.Client() }
 
-func (s *Server) tlsConfig() *tls.Config { return &tls.Config{RootCAs: s.CertPool()} }
+// TLSConfig is that of a client which trusts the server.
+func (s *Server) TLSConfig() *tls.Config { return &tls.Config{RootCAs: s.CertPool()} }
 
 // ClientConfig is the configuration of a client of this server.
 func (s *Server) ClientConfig() talkcloud.Config {
