@@ -24,13 +24,12 @@ type flags struct {
 	serverFlags
 
 	Serve serveCommand `cmd:"" default:"1" help:"Run the server (this is the default)."`
+	Demo  demoCommand  `cmd:"" help:"Start the server, record a class with a synthetic teacher and student, and check the files."`
 }
 
 // serverFlags become the server's configuration; their order is that of the
 // help.
 type serverFlags struct {
-	Config kong.ConfigFlag `placeholder:"FILE" help:"YAML file with flags as keys." group:"general"`
-
 	GRPCListen   string `name:"grpc-listen" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where gRPC is served, in plain text (${default})." group:"api"`
 	HTTPListen   string `name:"http-listen" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where REST, /openapi.json, /healthz, /readyz, /metrics and recorded files are served (${default})." group:"api"`
 	FilesBaseURL string `name:"files-base-url" placeholder:"URL" help:"What URLs of recorded files begin with, where it is not http://HTTP-LISTEN/files." group:"api"`
@@ -52,10 +51,11 @@ type serverFlags struct {
 	RoomPublicIP   []string `name:"room-public-ip" placeholder:"IP" help:"Announced to publishers instead of the local address, behind 1:1 NAT. Repeatable." group:"room"`
 	FFmpeg         string   `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
 
-	ProcessingTimeout time.Duration `name:"processing-timeout" default:"2h" placeholder:"DURATION" help:"How long the platform may take from the end of a class to its files (${default})." group:"general"`
-	ShutdownTimeout   time.Duration `name:"shutdown-timeout" default:"10s" placeholder:"DURATION" help:"How long stopping may take (${default})." group:"general"`
-	LogFormat         string        `name:"log-format" enum:"text,json" default:"text" placeholder:"FORMAT" help:"Log to stderr as ${enum} (${default})." group:"general"`
-	LogLevel          slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn or error (${default})." group:"general"`
+	Config            kong.ConfigFlag `placeholder:"FILE" help:"YAML file with flags as keys." group:"general"`
+	ProcessingTimeout time.Duration   `name:"processing-timeout" default:"2h" placeholder:"DURATION" help:"How long the platform may take from the end of a class to its files (${default})." group:"general"`
+	ShutdownTimeout   time.Duration   `name:"shutdown-timeout" default:"10s" placeholder:"DURATION" help:"How long stopping may take (${default})." group:"general"`
+	LogFormat         string          `name:"log-format" enum:"text,json" default:"text" placeholder:"FORMAT" help:"Log to stderr as ${enum} (${default})." group:"general"`
+	LogLevel          slog.Level      `name:"log-level" default:"info" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn or error (${default})." group:"general"`
 }
 
 func groups() []kong.Group {

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/classrec/classrec/server"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// mustParse parses a command line that is right.
+func mustParse(t *testing.T, args ...string) *flags {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	f, ctx, code := parse(args, &stdout, &stderr)
+	if ctx == nil {
+		t.Fatalf("exit %d: %s%s", code, &stdout, &stderr)
+	}
+	return f
+}
+
+// yamlFileOf writes a configuration file.
+func yamlFileOf(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "classrec.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// noEnvironment takes away what the machine's environment says.
+func noEnvironment(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		if name, value, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "CLASSREC_") {
+			t.Setenv(name, value) // puts it back
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	noEnvironment(t)
+	f := mustParse(t)
+	want := server.Config{
+		GRPCListen: "127.0.0.1:9090", HTTPListen: "127.0.0.1:8080", DataDir: "./data", Platform: server.Embedded,
+		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0",
+		ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 10 * time.Second,
+	}
+	if diff := cmp.Diff(want, f.config()); diff != "" {
+		t.Error(diff)
+	}
+	if f.LogLevel != slog.LevelInfo || f.LogFormat != "text" {
+		t.Errorf("log %s %s", f.LogFormat, f.LogLevel)
+	}
+}
+
+// A flag goes before the environment, this before the file, and this before
+// the default.
+func TestPrecedence(t *testing.T) {
+	noEnvironment(t)
+	file := yamlFileOf(t, "grpc-listen: file:1\nhttp-listen: file:2\ndata-dir: file\n")
+	t.Setenv("CLASSREC_GRPC_LISTEN", "env:1")
+	t.Setenv("CLASSREC_HTTP_LISTEN", "env:2")
+	for _, tc := range []struct {
+		name string
+		args []string
+		env  map[string]string
+	}{
+		{"file by flag", []string{"--config", file, "--grpc-listen=flag:1"}, nil},
+		{"file by environment", []string{"--grpc-listen=flag:1"}, map[string]string{"CLASSREC_CONFIG": file}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for name, value := range tc.env {
+				t.Setenv(name, value)
+			}
+			got := mustParse(t, tc.args...).config()
+			if got.GRPCListen != "flag:1" || got.HTTPListen != "env:2" || got.DataDir != "file" || got.RoomListen != "127.0.0.1:8443" {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// Every way of giving every kind of flag means the same.
+func TestSources(t *testing.T) {
+	noEnvironment(t)
+	want := server.Config{
+		GRPCListen: "127.0.0.1:1", HTTPListen: "127.0.0.1:8080", DataDir: "./data", Platform: "https://platform.example:443",
+		CheckroomParams: map[string]string{"domain": "x", "type": "3"}, RichRecordList: true,
+		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", RoomPublicIPs: []string{"192.0.2.1", "192.0.2.2"},
+		ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 10 * time.Second,
+	}
+	check := func(t *testing.T, f *flags) {
+		t.Helper()
+		if diff := cmp.Diff(want, f.config()); diff != "" {
+			t.Error(diff)
+		}
+		if f.LogLevel != slog.LevelDebug {
+			t.Errorf("log level %v", f.LogLevel)
+		}
+	}
+	t.Run("flags", func(t *testing.T) {
+		check(t, mustParse(t, "--grpc-listen", "127.0.0.1:1", "--platform=https://platform.example:443",
+			"--checkroom-param", "domain=x", "--checkroom-param=type=3", "--rich-record-list",
+			"--room-public-ip=192.0.2.1", "--room-public-ip=192.0.2.2", "--processing-timeout=90m", "--log-level=debug"))
+	})
+	t.Run("file", func(t *testing.T) {
+		check(t, mustParse(t, "--config", yamlFileOf(t, `
+grpc_listen: 127.0.0.1:1
+platform: https://platform.example:443
+checkroom-param: {domain: x, type: 3}
+rich-record-list: true
+room-public-ip: [192.0.2.1, 192.0.2.2]
+processing-timeout: 1h30m
+log-level: debug
+room-http-listen:
+`)))
+	})
+	t.Run("environment", func(t *testing.T) {
+		for name, value := range map[string]string{
+			"CLASSREC_GRPC_LISTEN": "127.0.0.1:1", "CLASSREC_PLATFORM": "https://platform.example:443",
+			"CLASSREC_CHECKROOM_PARAM": "domain=x;type=3", "CLASSREC_RICH_RECORD_LIST": "true",
+			"CLASSREC_ROOM_PUBLIC_IP": "192.0.2.1,192.0.2.2", "CLASSREC_PROCESSING_TIMEOUT": "90m", "CLASSREC_LOG_LEVEL": "debug",
+		} {
+			t.Setenv(name, value)
+		}
+		check(t, mustParse(t))
+	})
+}
+
+func TestWrongUsage(t *testing.T) {
+	noEnvironment(t)
+	for _, tc := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"unknown flag", "unknown flag --grpc", []string{"--grpc=x"}},
+		{"bad duration", "--shutdown-timeout", []string{"--shutdown-timeout=soon"}},
+		{"bad level", "--log-level", []string{"--log-level=loud"}},
+		{"bad format", "--log-format", []string{"--log-format=xml"}},
+		{"bad parameter", "--checkroom-param", []string{"--checkroom-param=domain"}},
+		{"no such file", "no such file", []string{"--config", filepath.Join(t.TempDir(), "none")}},
+		{"unknown setting", "unknown setting grpc-lisen, log", []string{"--config", yamlFileOf(t, "grpc_lisen: x\nlog: y\n")}},
+		{"setting twice", "twice", []string{"--config", yamlFileOf(t, "data-dir: x\ndata_dir: y\n")}},
+		{"file of a file", "unknown setting config", []string{"--config", yamlFileOf(t, "config: x\n")}},
+		{"nested", "nested", []string{"--config", yamlFileOf(t, "checkroom-param: {a: [b]}\n")}},
+		{"list for one", "--data-dir", []string{"--config", yamlFileOf(t, "data-dir: [a, b]\n")}},
+		{"not YAML", "YAML", []string{"--config", yamlFileOf(t, "a: b: c\n\t-")}},
+		{"bad value in file", "--shutdown-timeout", []string{"--config", yamlFileOf(t, "shutdown-timeout: soon\n")}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			_, ctx, code := parse(tc.args, &stdout, &stderr)
+			if ctx != nil || code != 2 || !strings.Contains(stderr.String(), tc.want) || !strings.Contains(stderr.String(), "See classrecd --help.") {
+				t.Errorf("exit %d: %s", code, &stderr)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	noEnvironment(t)
+	t.Setenv("COLUMNS", "100")
+	var stdout, stderr bytes.Buffer
+	_, ctx, code := parse([]string{"--help"}, &stdout, &stderr)
+	if ctx != nil || code != 0 || stderr.Len() > 0 {
+		t.Errorf("exit %d: %s", code, &stderr)
+	}
+	golden := filepath.Join("testdata", "help.txt")
+	if *update {
+		if err := os.WriteFile(golden, stdout.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), stdout.String()); diff != "" {
+		t.Errorf("the help has changed (-update writes it anew):\n%s", diff)
+	}
+}
