@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// flusher writes for all connections of a server that can be written without waiting. It has at most one goroutine per processor,
-// and none while nothing is to be written. A connection that takes no more gets a goroutine of its own, until it does again.
+// flusher writes for all connections of a server that can be written without waiting. It has at most one goroutine for two
+// processors, which leaves the others to what is to be sent, and none while nothing is to be written. A connection that takes no more gets a goroutine of its own, until it does again.
 //
-// So a broadcast starts no goroutine per connection, keeps all processors busy, and joins in one system call what has
+// So a broadcast starts no goroutine per connection, and joins in one system call what has
 // come together for a connection meanwhile.
 type flusher struct {
 	env  *env

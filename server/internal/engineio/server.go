@@ -87,7 +87,7 @@ func NewServer(cfg ServerConfig, open func(*Conn, *http.Request) Session) *Serve
 			ping:            newFrame(PacketPing, nil),
 		},
 	}
-	s.flusher = flusher{env: s.env, wg: &s.wg, most: runtime.GOMAXPROCS(0)}
+	s.flusher = flusher{env: s.env, wg: &s.wg, most: max(1, runtime.GOMAXPROCS(0)/2)}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HandshakeTimeout,
 		ReadBufferSize:   readBufferBytes,
