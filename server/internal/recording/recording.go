@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -140,6 +141,13 @@ func (s *Service) forget(w *worker) {
 	}
 }
 
+// Serving tells whether calls are taken: Run is running.
+func (s *Service) Serving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ctx != nil && s.ctx.Err() == nil
+}
+
 // Rooms returns how many rooms have a worker now.
 func (s *Service) Rooms() int {
 	s.mu.Lock()
@@ -185,6 +193,30 @@ func (k *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err e
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()
+	}
+}
+
+// change stores what an event makes of a recording, whatever others write in
+// between. changed is false when the event means nothing in its state; the
+// entry is the present one in either case.
+func (s *Service) change(ctx context.Context, roomID, id string, ev event) (e *store.Entry, changed bool, err error) {
+	lim := limits{stop: s.cfg.StopDeadline, processing: s.cfg.ProcessingTimeout}
+	for {
+		revision := s.store.RoomRevision(s.cfg.Tenant, roomID)
+		if e, err = s.store.Get(s.cfg.Tenant, roomID, id); err != nil {
+			return nil, false, err
+		}
+		rec := next(e.Record, ev, now(), lim)
+		if rec == nil {
+			return e, false, nil
+		}
+		if e.Record.GetEvent().GetAction() == classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD && rec.GetAddSequence() == 0 {
+			rec.AddSequence = e.Revision
+		}
+		e, err = s.store.Append(ctx, rec, revision)
+		if !errors.Is(err, store.ErrConflict) {
+			return e, err == nil, err
+		}
 	}
 }
 

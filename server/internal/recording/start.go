@@ -40,6 +40,10 @@ func (s *Service) Start(ctx context.Context, req *classrecv1.StartRecordingReque
 		return nil, public(err)
 	}
 	if stateOf(e) == failedSt && e.Record.GetRecording().GetName() == "" {
+		// When a class was on already, its recording is stored right after.
+		if err := w.settle(ctx); err != nil {
+			return nil, err
+		}
 		return nil, failed(e.Record.GetRecording().GetFailure())
 	}
 	return e.Record.GetRecording(), nil

@@ -72,31 +72,15 @@ func (s *Service) stopTarget(ctx context.Context, w *worker, req *classrecv1.Sto
 
 // askStop writes STOPPING, once the recording is in a state to be stopped.
 func (s *Service) askStop(ctx context.Context, e *store.Entry) (*store.Entry, error) {
-	for {
-		var err error
-		if e, err = s.wait(ctx, e, func(e *store.Entry) bool { return stateOf(e) != starting }); err != nil {
-			return nil, err
-		}
-		if stateOf(e) == failedSt && e.Record.GetRecording().GetName() == "" {
-			return nil, errNoClass(e.Record.GetRecording().GetRoom())
-		}
-		revision := s.store.RoomRevision(s.cfg.Tenant, e.Record.GetRecording().GetRoom())
-		if e, err = s.store.Get(s.cfg.Tenant, e.Record.GetRecording().GetRoom(), e.Record.GetId()); err != nil {
-			return nil, err
-		}
-		rec := next(e.Record, stopAsked{reason: classrecv1.EndReason_END_REASON_STOPPED}, now(), limits{stop: s.cfg.StopDeadline})
-		if rec == nil {
-			return e, nil
-		}
-		if rec.GetAddSequence() == 0 {
-			rec.AddSequence = e.Revision
-		}
-		e, err = s.store.Append(ctx, rec, revision)
-		if errors.Is(err, store.ErrConflict) {
-			continue
-		}
-		return e, err
+	e, err := s.wait(ctx, e, func(e *store.Entry) bool { return stateOf(e) != starting })
+	if err != nil {
+		return nil, err
 	}
+	if stateOf(e) == failedSt && e.Record.GetRecording().GetName() == "" {
+		return nil, errNoClass(e.Record.GetRecording().GetRoom())
+	}
+	e, _, err = s.change(ctx, e.Record.GetRecording().GetRoom(), e.Record.GetId(), stopAsked{reason: classrecv1.EndReason_END_REASON_STOPPED})
+	return e, err
 }
 
 // stopped waits for the end to be confirmed.

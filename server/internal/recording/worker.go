@@ -98,6 +98,18 @@ func (w *worker) enter(ctx context.Context, password talkcloud.Secret) error {
 	}
 }
 
+// settle returns when the worker has done with what it was at.
+func (w *worker) settle(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case w.results <- func() { close(done) }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // takeUp hands over a recording of the last life. The caller holds the worker.
 func (w *worker) takeUp(e *store.Entry) {
 	select {
@@ -177,17 +189,17 @@ func (w *worker) child(ctx context.Context, work func() func()) {
 // step does what the present state asks for. It returns when to look again,
 // and whether the worker's work is done.
 func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
-	live, ok := w.s.store.Live(w.s.cfg.Tenant, w.room)
-	if ok && w.overdue(ctx, live) {
-		live, ok = w.s.store.Live(w.s.cfg.Tenant, w.room)
+	live := w.live()
+	if live != nil && w.overdue(ctx, live) {
+		live = w.live()
 	}
 	if w.synced {
 		w.answer(nil)
 	}
-	needed := ok || len(w.waiting) > 0 || w.watchers.Load() > 0
+	needed := live != nil || len(w.waiting) > 0 || w.watchers.Load() > 0
 	if needed {
 		w.idle = time.Time{}
-		due = sooner(due, w.beInRoom(ctx, live, ok))
+		due = sooner(due, w.beInRoom(ctx, live))
 	} else {
 		if w.idle.IsZero() {
 			w.idle = time.Now()
@@ -202,7 +214,7 @@ func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
 			due = sooner(due, end)
 		}
 	}
-	if ok {
+	if live != nil {
 		due = sooner(due, w.work(ctx, live))
 		due = sooner(due, deadline(live))
 	}
@@ -247,18 +259,18 @@ func (w *worker) overdue(ctx context.Context, live *store.Entry) bool {
 }
 
 // beInRoom sees to it that the room is joined, as whom the recording asks for.
-func (w *worker) beInRoom(ctx context.Context, live *store.Entry, ok bool) (due time.Time) {
+func (w *worker) beInRoom(ctx context.Context, live *store.Entry) (due time.Time) {
 	if w.joining {
 		return time.Time{}
 	}
-	as := w.identity(live, ok)
+	as := w.identity(live)
 	if w.session != nil {
-		fresh := ok && live.Record.GetRecording().GetState() == starting && as.UserID != w.joinedAs
+		fresh := isStarting(live) && as.UserID != w.joinedAs
 		if !fresh {
 			return time.Time{}
 		}
 	}
-	if at := w.retry.at; time.Now().Before(at) && !w.fresh(live, ok) {
+	if at := w.retry.at; time.Now().Before(at) && !w.fresh(live) {
 		return at
 	}
 	w.joining = true
@@ -271,17 +283,17 @@ func (w *worker) beInRoom(ctx context.Context, live *store.Entry, ok bool) (due 
 
 // fresh tells a start that no join has been tried for: it does not wait for
 // the pause after an earlier failure.
-func (w *worker) fresh(live *store.Entry, ok bool) bool {
-	return ok && live.Record.GetRecording().GetState() == starting && w.retry.subject != live.Record.GetId()
+func (w *worker) fresh(live *store.Entry) bool {
+	return isStarting(live) && w.retry.subject != live.Record.GetId()
 }
 
 // identity returns how to join: as the recording was asked for, or as a guest.
-func (w *worker) identity(live *store.Entry, ok bool) talkcloud.JoinOptions {
+func (w *worker) identity(live *store.Entry) talkcloud.JoinOptions {
 	as := talkcloud.JoinOptions{Room: talkcloud.RoomID(w.room), Nickname: w.s.cfg.Nickname, Password: w.password}
-	join := live.Record.GetJoin()
-	if !ok || join == nil {
+	if live == nil || live.Record.GetJoin() == nil {
 		return as
 	}
+	join := live.Record.GetJoin()
 	if join.GetNickname() != "" {
 		as.Nickname = join.GetNickname()
 	}
@@ -299,7 +311,6 @@ func (w *worker) identity(live *store.Entry, ok bool) talkcloud.JoinOptions {
 // joined takes the outcome of a join.
 func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, session *room.Session, err error) {
 	w.joining = false
-	live, ok := w.s.store.Live(w.s.cfg.Tenant, w.room)
 	if err == nil {
 		w.leave()
 		w.session, w.joinedAs = session, as.UserID
@@ -311,19 +322,16 @@ func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, session *
 	err = public(err)
 	w.trouble.Store(&err)
 	w.retry.next()
-	if ok {
-		w.retry.subject = live.Record.GetId()
-	}
 	w.log.Warn("cannot enter the room", "error", err, "attempt", w.retry.attempt)
 	w.answer(err)
-	if !ok {
-		return
-	}
-	switch rec := live.Record; {
-	case rec.GetRecording().GetState() == starting:
-		w.failStart(ctx, rec.GetId(), err)
+	live := w.live()
+	switch {
+	case live == nil:
+	case isStarting(live):
+		w.retry.subject = live.Record.GetId()
+		w.failStart(ctx, live.Record.GetId(), err)
 	case final(err):
-		w.apply(ctx, rec.GetId(), roomClosed{})
+		w.apply(ctx, live.Record.GetId(), roomClosed{})
 	}
 }
 
@@ -345,6 +353,15 @@ func (w *worker) leave() {
 	w.session, w.sub, w.joinedAs = nil, nil, ""
 	w.synced, w.lost, w.class, w.away = false, false, nil, time.Time{}
 }
+
+// live returns the room's live recording, nil when there is none.
+func (w *worker) live() *store.Entry {
+	live, _ := w.s.store.Live(w.s.cfg.Tenant, w.room)
+	return live
+}
+
+// isStarting tells a live recording whose begin is not confirmed.
+func isStarting(live *store.Entry) bool { return live != nil && stateOf(live) == starting }
 
 func (w *worker) events() <-chan *room.Event {
 	if w.sub == nil {
@@ -399,16 +416,13 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 		}
 	}
 	w.lost = ev.Vacant
-	if w.class != nil || w.sent == "" {
-		w.ended(ctx, talkcloud.Message{}, true)
-	}
+	w.ended(ctx, talkcloud.Message{}, true)
 }
 
 // begun takes a ClassBegin that is in the room.
 func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
 	w.class = &msg
-	live, ok := w.s.store.Live(w.s.cfg.Tenant, w.room)
-	if ok {
+	if live := w.live(); live != nil {
 		rec := live.Record
 		switch rec.GetRecording().GetState() {
 		case starting:
@@ -477,7 +491,7 @@ func (w *worker) adopt(ctx context.Context, msg talkcloud.Message, inList bool) 
 	c := change{Record: rec, now: at}
 	c.begin(begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
 	w.persist(ctx, func() error {
-		if _, ok := w.s.store.Live(w.s.cfg.Tenant, w.room); ok {
+		if w.live() != nil {
 			return nil // another process was faster
 		}
 		_, err := w.s.store.Append(ctx, rec, w.s.store.RoomRevision(w.s.cfg.Tenant, w.room))
@@ -500,8 +514,8 @@ func (w *worker) freeName(msg talkcloud.Message) string {
 // gone when we looked.
 func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
 	w.class = nil
-	live, ok := w.s.store.Live(w.s.cfg.Tenant, w.room)
-	if !ok {
+	live := w.live()
+	if live == nil {
 		return
 	}
 	r := live.Record.GetRecording()
@@ -518,22 +532,15 @@ func (w *worker) sessionEnded(ctx context.Context, err error) {
 	err = public(err)
 	w.trouble.Store(&err)
 	w.leave()
-	live, ok := w.s.store.Live(w.s.cfg.Tenant, w.room)
-	switch {
+	w.retry.next()
+	switch live := w.live(); {
+	case isStarting(live):
+		w.failStart(ctx, live.Record.GetId(), err)
 	case usurped:
 		// Somebody else is that user now; the class goes on. Look on as a guest.
 		w.evicted = true
-		w.retry.next()
-		if ok && live.Record.GetRecording().GetState() == starting {
-			w.failStart(ctx, live.Record.GetId(), err)
-		}
-	case ok && live.Record.GetRecording().GetState() == starting:
-		w.failStart(ctx, live.Record.GetId(), err)
-	case ok:
+	case live != nil:
 		w.apply(ctx, live.Record.GetId(), roomClosed{})
-		w.retry.next()
-	default:
-		w.retry.next()
 	}
 	w.answer(err)
 }
@@ -634,25 +641,12 @@ func (w *worker) resume(ctx context.Context, e *store.Entry) {
 // store is slow.
 func (w *worker) apply(ctx context.Context, id string, ev event) {
 	w.persist(ctx, func() error {
-		revision := w.s.store.RoomRevision(w.s.cfg.Tenant, w.room)
-		e, err := w.s.store.Get(w.s.cfg.Tenant, w.room, id)
-		if err != nil {
+		e, changed, err := w.s.change(ctx, w.room, id, ev)
+		if err != nil || !changed {
 			return err
 		}
-		lim := limits{stop: w.s.cfg.StopDeadline, processing: w.s.cfg.ProcessingTimeout}
-		rec := next(e.Record, ev, now(), lim)
-		if rec == nil {
-			return nil
-		}
-		if e.Record.GetEvent().GetAction() == classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD && rec.GetAddSequence() == 0 {
-			rec.AddSequence = e.Revision
-		}
-		e, err = w.s.store.Append(ctx, rec, revision)
-		if err != nil {
-			return err
-		}
-		w.log.Info("recording "+stateWord(rec), "recording", rec.GetRecording().GetName(), "request_id", rec.GetRequestId(), "sequence", e.Revision)
-		if rec.GetRecording().GetState() == processing {
+		w.log.Info("recording is "+stateWord(e.Record), "recording", e.Record.GetRecording().GetName(), "request_id", e.Record.GetRequestId(), "sequence", e.Revision)
+		if stateOf(e) == processing {
 			w.evicted = false
 			w.poll(ctx, e)
 		}
