@@ -431,6 +431,8 @@ func TestList_Pages(t *testing.T) {
 	teacher := platform.Join(t, "42", "teacher")
 	var want []string
 	foreign := func() {
+		teacher.Sync(t)
+		teacher.Events() // forget the classes of before
 		ts := teacher.BeginClass(t, talkcloud.ClassBegin{HasRecordType: true, RecordType: talkcloud.RecordTypeList, RecordChat: true})
 		teacher.Chat(t, "hello") // so that there is a file
 		teacher.EndClass(t)
