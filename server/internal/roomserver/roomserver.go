@@ -204,3 +204,13 @@ func (s *Server) removeRoom(r *room) {
 		delete(s.rooms, r.id)
 	}
 }
+
+// Connections is how many signaling connections there are.
+func (s *Server) Connections() int { return s.socket.Len() }
+
+// Rooms is how many rooms have somebody in them.
+func (s *Server) Rooms() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rooms)
+}
