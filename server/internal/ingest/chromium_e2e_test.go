@@ -27,7 +27,13 @@ const report = (what) => fetch('/report', {method: 'POST', body: what});
 (async () => {
   const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 1280, height: 720}});
   const pc = new RTCPeerConnection();
-  for (const track of stream.getTracks()) pc.addTransceiver(track, {direction: 'sendonly', streams: [stream]});
+  for (const track of stream.getTracks()) {
+    const init = {direction: 'sendonly', streams: [stream]};
+    if (location.search === '?simulcast' && track.kind === 'video') {
+      init.sendEncodings = [{rid: 'h'}, {rid: 'l', scaleResolutionDownBy: 4}];
+    }
+    pc.addTransceiver(track, init);
+  }
   pc.onconnectionstatechange = () => report('state ' + pc.connectionState);
   const waiting = [];
   let send = (c) => waiting.push(c);
@@ -95,8 +101,14 @@ func startChromium(t *testing.T, url string) {
 }
 
 // TestChromium_WHIP has a real browser publish, and sees both kinds of media and the reports arrive, a keyframe come on
-// request, and the end.
+// request, and the end. One that offers simulcast is taken with one picture.
 func TestChromium_WHIP(t *testing.T) {
+	for _, query := range []string{"", "?simulcast"} {
+		t.Run("page"+query, func(t *testing.T) { testChromium(t, query) })
+	}
+}
+
+func testChromium(t *testing.T, query string) {
 	h := newSink()
 	s := newServer(t, ingest.Config{})
 	reports := make(chan string, 256)
@@ -124,7 +136,7 @@ func TestChromium_WHIP(t *testing.T) {
 	}}))
 	web := httptest.NewServer(mux)
 	defer web.Close()
-	startChromium(t, web.URL)
+	startChromium(t, web.URL+"/"+query)
 
 	waitReport(t, reports, "state connected")
 	receive(t, h.connected, "connection")
@@ -153,6 +165,9 @@ func TestChromium_WHIP(t *testing.T) {
 		if b := p.rtp.Payload; p.kind == ingest.Video && len(b) > 4 && b[0]&0x10 != 0 && vp8Header(b)&1 == 0 {
 			break
 		}
+	}
+	if n := len(h.tracks); n != 0 {
+		t.Errorf("%d more tracks", n)
 	}
 	close(end)
 	waitReport(t, reports, "delete 200")
@@ -183,6 +198,7 @@ func receiveIn[T any](t testing.TB, d time.Duration, c <-chan T, what string) T 
 		return v
 	case <-time.After(d):
 		t.Fatalf("no %s within %v", what, d)
-		panic("unreachable")
+		var none T // not reached
+		return none
 	}
 }

@@ -24,7 +24,7 @@ type Config struct {
 
 	// MaxPeers is how many peers may exist at once. Default 2000.
 	MaxPeers int
-	// MaxTracks is how many media sections one offer may have. Default 8.
+	// MaxTracks is how many media sections one offer may have, and how many streams may then come. Default 8.
 	MaxTracks int
 	// MaxOfferBytes bounds an offer. Default 64 KiB.
 	MaxOfferBytes int

@@ -41,7 +41,7 @@ type Handler interface {
 	// arrives on the track is discarded.
 	Track(*Track)
 	// Closed tells that the peer is gone. The error is nil after Peer.Close, Peer.Stop or Server.Close, and else
-	// [ErrPeerClosed], [ErrPeerLost] or [ErrConnectTimeout] (possibly wrapped).
+	// [ErrPeerClosed], [ErrPeerLost], [ErrConnectTimeout] or [ErrTooManyTracks] (possibly wrapped).
 	Closed(err error)
 }
 
@@ -63,6 +63,8 @@ var (
 	ErrConnectTimeout = errors.New("peer did not connect in time")
 	// ErrPeerLost (peer): a connected peer fell silent for Config.SilenceTimeout.
 	ErrPeerLost = errors.New("peer lost")
+	// ErrTooManyTracks (peer): it sent more streams than Config.MaxTracks, whatever its offer had said.
+	ErrTooManyTracks = errors.New("too many tracks")
 	// ErrPeerClosed (peer): the publisher closed the connection.
 	ErrPeerClosed = errors.New("closed by peer")
 )
@@ -125,6 +127,7 @@ func (s *Server) Accept(ctx context.Context, offerSDP string, h Handler) (*Peer,
 	}
 	if err != nil {
 		if p != nil {
+			p.Stop()
 			_ = p.pc.GracefulClose() // the error that ended it is the one to tell
 		}
 		s.release()

@@ -3,6 +3,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,7 +28,7 @@ func parseOffer(text string, maxBytes, maxTracks int) (offer, error) {
 	if err := d.UnmarshalString(text); err != nil {
 		return offer{}, fmt.Errorf("%w: %w", ErrBadOffer, err)
 	}
-	o := offer{text: text}
+	o := offer{text: withoutSimulcast(text)}
 	media := 0
 	for i, m := range d.MediaDescriptions {
 		if kind := m.MediaName.Media; kind != "audio" && kind != "video" {
@@ -55,6 +56,21 @@ func parseOffer(text string, maxBytes, maxTracks int) (offer, error) {
 		return offer{}, fmt.Errorf("%w: more than %d sections", ErrBadOffer, maxTracks)
 	}
 	return o, nil
+}
+
+// withoutSimulcast takes out the lines by which a publisher offers several qualities of one picture at once (RFC 8853).
+// One that finds them unanswered sends a single quality, and a recording wants no more.
+func withoutSimulcast(text string) string {
+	if !strings.Contains(text, "a=simulcast:") && !strings.Contains(text, "a=rid:") {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "a=simulcast:") && !strings.HasPrefix(line, "a=rid:") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // sends tells whether the section offers to send to us.
@@ -91,11 +107,11 @@ func credentials(d *sdp.SessionDescription, m *sdp.MediaDescription) (ufrag stri
 	fingerprint := attribute(d, m, "fingerprint")
 	switch {
 	case len(ufrag) < 4 || len(ufrag) > 256:
-		return "", fmt.Errorf("has no valid ice-ufrag")
+		return "", errors.New("has no valid ice-ufrag")
 	case len(pwd) < 22 || len(pwd) > 256:
-		return "", fmt.Errorf("has no valid ice-pwd")
+		return "", errors.New("has no valid ice-pwd")
 	case len(strings.Fields(fingerprint)) != 2:
-		return "", fmt.Errorf("has no valid fingerprint")
+		return "", errors.New("has no valid fingerprint")
 	}
 	return ufrag, nil
 }

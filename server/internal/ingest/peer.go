@@ -61,6 +61,9 @@ func newPeer(ctx context.Context, s *Server, o offer, h Handler) (*Peer, string,
 		}
 	})
 	pc.OnTrack(func(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		if remote.Codec().MimeType == webrtc.MimeTypeRTX {
+			return // retransmissions on an SSRC that the offer does not tie to a track
+		}
 		select {
 		case p.tracks <- newTrack(p, remote, receiver):
 		case <-p.stop:
@@ -187,6 +190,7 @@ func (p *Peer) serve() error {
 	timeout := time.NewTimer(p.cfg.ConnectTimeout)
 	defer timeout.Stop()
 	connected := false
+	tracks := 0
 	connect := func() {
 		if !connected {
 			connected = true
@@ -202,6 +206,9 @@ func (p *Peer) serve() error {
 			return ErrConnectTimeout
 		case t := <-p.tracks:
 			connect() // media came, so the connection stands, whether or not we have been told
+			if tracks++; tracks > p.cfg.MaxTracks {
+				return ErrTooManyTracks
+			}
 			p.readers.Go(t.readReports)
 			p.readers.Go(func() {
 				p.handler.Track(t)

@@ -5,6 +5,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -238,6 +239,57 @@ func TestPublisher_Trickle(t *testing.T) {
 		t.Errorf("%d candidates were trickled", n)
 	}
 	receive(t, h.packets, "packet")
+}
+
+// undeclared is an exchange that takes the SSRCs out of the offer, as some publishers send none.
+func undeclared(x publisher.Exchange) publisher.Exchange {
+	return func(ctx context.Context, offer string) (string, error) {
+		var kept []string
+		for _, line := range strings.SplitAfter(offer, "\n") {
+			if !strings.HasPrefix(line, "a=ssrc") {
+				kept = append(kept, line)
+			}
+		}
+		return x(ctx, strings.Join(kept, ""))
+	}
+}
+
+func TestPeer_UndeclaredSSRCs(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, ingest.Config{})
+	h := newSink()
+	pub, err := publisher.Publish(t.Context(), publisher.Config{
+		Video: mustClip(t, clips.TeacherVideo), Audio: mustClip(t, clips.TeacherAudio),
+		Loss: func(p publisher.Packet) bool {
+			return !p.Resent && p.Kind == publisher.Video && p.SequenceNumber%5 == 0
+		},
+	}, undeclared(exchange(s, h, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pub.Close() }()
+	seen := map[ingest.Kind]int{}
+	for seen[ingest.Audio] < 50 || seen[ingest.Video] < 50 {
+		seen[receive(t, h.packets, "packet").kind]++
+	}
+	if n := len(h.tracks); n != 2 {
+		t.Errorf("%d tracks, want 2", n)
+	}
+}
+
+func TestPeer_TooManyTracks(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, ingest.Config{MaxTracks: 2})
+	h := newSink()
+	pub, err := publisher.Publish(t.Context(), publisher.Config{Video: mustClip(t, clips.TeacherVideo), ExtraStreams: 3},
+		undeclared(exchange(s, h, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pub.Close() }()
+	if err := receive(t, h.closed, "close"); !errors.Is(err, ingest.ErrTooManyTracks) {
+		t.Errorf("closed with %v, want ErrTooManyTracks", err)
+	}
 }
 
 func TestServer_MaxPeers(t *testing.T) {

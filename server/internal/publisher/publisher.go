@@ -41,6 +41,9 @@ type Config struct {
 	// Loss, when set, is asked for every RTP packet just before the network; true loses it. Calls are serial for each
 	// kind of track, but those for audio and video may be at the same time.
 	Loss func(Packet) bool
+	// ExtraStreams sends the video that many times more, on SSRCs that the offer does not speak of, as a publisher out
+	// of order might.
+	ExtraStreams int
 	// OnKeyframeRequest, when set, is told of each request that arrives. It must not block.
 	OnKeyframeRequest func()
 	// StreamID is the msid of both tracks. Default "publisher".

@@ -33,8 +33,8 @@ func (p *Publisher) newAPI() (*webrtc.API, error) {
 		}
 	}
 	chain := &interceptor.Registry{}
-	if p.cfg.Loss != nil {
-		chain.Add(lossFactory{p.cfg.Loss}) // first is nearest to the network: what is lost was sent, for all others
+	if p.cfg.Loss != nil || p.cfg.ExtraStreams > 0 {
+		chain.Add(networkFactory{&p.cfg}) // first is nearest to the network: what is lost was sent, for all others
 	}
 	if err := webrtc.ConfigureNack(media, chain); err != nil {
 		return nil, fmt.Errorf("configure NACK: %w", err)
@@ -77,32 +77,39 @@ func settings() webrtc.SettingEngine {
 	return e
 }
 
-// lossFactory makes the interceptor that loses packets as Config.Loss says.
-type lossFactory struct{ loss func(Packet) bool }
+// networkFactory makes the interceptor that loses and adds packets as Config.Loss and Config.ExtraStreams say.
+type networkFactory struct{ cfg *Config }
 
 // NewInterceptor implements [interceptor.Factory].
-func (f lossFactory) NewInterceptor(string) (interceptor.Interceptor, error) {
-	return &lossInterceptor{loss: f.loss}, nil
+func (f networkFactory) NewInterceptor(string) (interceptor.Interceptor, error) {
+	return &network{cfg: f.cfg}, nil
 }
 
-type lossInterceptor struct {
+type network struct {
 	interceptor.NoOp
-	loss func(Packet) bool
+	cfg *Config
 }
 
 // BindLocalStream implements [interceptor.Interceptor].
-func (l *lossInterceptor) BindLocalStream(info *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
-	kind := Video
+func (n *network) BindLocalStream(info *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	kind, extra := Video, n.cfg.ExtraStreams
 	if info.MimeType == clips.MimeTypeOpus {
-		kind = Audio
+		kind, extra = Audio, 0
 	}
 	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
 		p := Packet{Kind: kind, SequenceNumber: h.SequenceNumber, Timestamp: h.Timestamp}
 		if h.SSRC != info.SSRC && len(payload) >= 2 { // retransmission format, RFC 4588 section 4
 			p.Resent, p.SequenceNumber = true, binary.BigEndian.Uint16(payload)
 		}
-		if l.loss(p) {
+		if n.cfg.Loss != nil && n.cfg.Loss(p) {
 			return h.MarshalSize() + len(payload), nil
+		}
+		for i := range extra {
+			other := h.Clone()
+			other.SSRC += uint32(i) + 1
+			if _, err := w.Write(&other, payload, a); err != nil {
+				return 0, err
+			}
 		}
 		return w.Write(h, payload, a)
 	})
