@@ -68,7 +68,9 @@ func newIndex() *index {
 // load takes in the last message of each recording of a log that ends at last.
 func (x *index) load(messages []message, last uint64) {
 	// By record time, each goes to the end of its lists.
-	slices.SortStableFunc(messages, func(a, b message) int { return a.cursor().compare(b.cursor()) })
+	slices.SortFunc(messages, func(a, b message) int {
+		return cmp.Or(a.cursor().compare(b.cursor()), cmp.Compare(a.sequence, b.sequence))
+	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.last = last

@@ -49,7 +49,11 @@ func (o ordered) search(c Cursor) (int, bool) {
 
 // put adds e, or replaces the entry at e's place.
 func (o ordered) put(e *Entry) ordered {
-	i, found := o.search(CursorOf(e))
+	c := CursorOf(e)
+	if len(o) == 0 || CursorOf(o[len(o)-1]).compare(c) < 0 {
+		return append(o, e)
+	}
+	i, found := o.search(c)
 	if found {
 		o[i] = e
 		return o

@@ -150,6 +150,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		Replicas:           s.cfg.Replicas,
 		Discard:            jetstream.DiscardNew, // a full log refuses; it forgets nothing
 		AllowAtomicPublish: true,
+		Duplicates:         100 * time.Millisecond, // the least; message ids are not used
 	})
 	if err != nil {
 		return fmt.Errorf("%w: make stream: %w", ErrUnavailable, err)
