@@ -5,6 +5,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -239,6 +240,25 @@ func TestPublisher_Trickle(t *testing.T) {
 		t.Errorf("%d candidates were trickled", n)
 	}
 	receive(t, h.packets, "packet")
+}
+
+// TestServer_AllAddresses publishes to a server that listens everywhere: on each address of the machine, on one port.
+func TestServer_AllAddresses(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"0.0.0.0:0", ":0"} {
+		s := newServer(t, ingest.Config{UDPListen: listen})
+		ports := map[int]bool{}
+		for _, a := range s.Addrs() {
+			addr, _ := a.(*net.UDPAddr)
+			ports[addr.Port] = true
+		}
+		if len(ports) != 1 {
+			t.Errorf("%s: listens on %v", listen, s.Addrs())
+		}
+		h := newSink()
+		publish(t, s, h, publisher.Config{Audio: mustClip(t, clips.StudentAudio)})
+		receive(t, h.packets, "packet")
+	}
 }
 
 // undeclared is an exchange that takes the SSRCs out of the offer, as some publishers send none.
