@@ -35,13 +35,13 @@ func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, 
 		return nil, public(err)
 	}
 	roomID, ts, err := ParseName(name)
-	if err != nil || name != Name(roomID, ts, 1) {
-		return nil, errRecordingNotFound(name)
+	if err != nil || ts <= 0 || name != Name(roomID, ts, 1) {
+		return nil, errRecordingNotFound(name) // 0 would ask for every time
 	}
 	urls, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{Room: talkcloud.RoomID(roomID), RecordTS: ts})
 	if err != nil {
-		if talkcloud.KindOf(err) == talkcloud.KindNotFound {
-			return nil, errRecordingNotFound(name)
+		if kind := talkcloud.KindOf(err); kind == talkcloud.KindNotFound || kind == talkcloud.KindInvalidArgument {
+			return nil, errRecordingNotFound(name) // there is no room of that id, or none can be
 		}
 		return nil, public(err)
 	}
