@@ -52,8 +52,6 @@ func newGRPCServer(recordings *recording.Service, m *metrics, logger *slog.Logge
 		// ask as often as every 10 s.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		// Thousands of idle watchers need no write buffer of their own.
-		grpc.SharedWriteBuffer(true),
 	}
 	// From the outside: metrics see the codes that the edge makes, and the end
 	// of streams comes to the edge as an error.

@@ -58,7 +58,7 @@ func (p parts) run(ctx context.Context, timeout time.Duration) error {
 	case e := <-failed:
 		first = fmt.Errorf("%s: %w", e.name, e.err)
 	}
-	return errors.Join(first, p.stop(timeout, func(i int) {
+	return errors.Join(first, p.stop(context.WithoutCancel(ctx), timeout, func(i int) {
 		cancels[i]()
 		<-dones[i]
 	}))
@@ -66,8 +66,8 @@ func (p parts) run(ctx context.Context, timeout time.Duration) error {
 
 // stop stops all parts, the last one first, and calls after for each when it
 // has been stopped.
-func (p parts) stop(timeout time.Duration, after func(i int)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (p parts) stop(ctx context.Context, timeout time.Duration, after func(i int)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var errs []error
 	for i := len(p) - 1; i >= 0; i-- {

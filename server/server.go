@@ -65,7 +65,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	for _, build := range []func(context.Context) error{
@@ -97,10 +97,12 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Close releases a server that is not run. After [Server.Run] it does nothing.
-func (s *Server) Close() error {
+func (s *Server) Close() error { return s.close(context.Background()) }
+
+func (s *Server) close(ctx context.Context) error {
 	p := s.parts
 	s.parts = nil
-	return p.stop(s.cfg.ShutdownTimeout, func(int) {})
+	return p.stop(ctx, s.cfg.ShutdownTimeout, func(int) {})
 }
 
 // GRPCAddr is where gRPC is served.

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, now func(
 	if err != nil {
 		return fail(stderr, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // nothing is left to be lost
 	a := &app{ctx: ctx, client: conn, timeout: c.Timeout, out: printer{w: stdout, format: c.Output, now: now}, stderr: stderr}
 	if err := command.Run(a); err != nil {
 		if ctx.Err() != nil {

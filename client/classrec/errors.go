@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	codepb "google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -62,7 +63,7 @@ func failCall(w io.Writer, server string, err error) int {
 		return fail(w, err)
 	}
 	d := client.Details(err)
-	title := d.Code.String()
+	title := codepb.Code(d.Code).String()
 	if d.Reason != "" {
 		title += " (" + d.Reason + ")"
 	}

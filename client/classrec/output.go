@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -131,22 +131,21 @@ func (p printer) yaml(m proto.Message) error {
 
 // table prints a line for each recording.
 func (p printer) table(list []*classrecv1.Recording) error {
-	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tBEGAN\tDURATION\tUSER\tFORMAT\tTYPE\tFILES\tSIZE")
+	var c columns
+	c.add("NAME", "STATE", "BEGAN", "DURATION", "USER", "FORMAT", "TYPE", "FILES", "SIZE")
 	for _, r := range list {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			or(r.GetName(), "-"), state(r), moment(r.GetRecordTime()), p.duration(r), or(r.GetUserId(), "-"),
-			format(r), recordType(r), len(r.GetUrls()), size(total(r)))
+		c.add(or(r.GetName(), "-"), state(r), moment(r.GetRecordTime()), p.duration(r), or(r.GetUserId(), "-"),
+			format(r), recordType(r), strconv.Itoa(len(r.GetUrls())), size(total(r)))
 	}
-	return w.Flush()
+	return c.write(p.w)
 }
 
 // describe prints all that is known of a recording.
 func (p printer) describe(r *classrecv1.Recording) error {
-	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	var c columns
 	row := func(key, value string) {
 		if value != "" {
-			_, _ = fmt.Fprintf(w, "%s\t%s\n", key, value)
+			c.add(key, value)
 		}
 	}
 	row("Name", r.GetName())
@@ -172,7 +171,7 @@ func (p printer) describe(r *classrecv1.Recording) error {
 	for _, f := range files(r) {
 		row("File", f)
 	}
-	return w.Flush()
+	return c.write(p.w)
 }
 
 // files says of each file what is known of it.

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/classrec/classrec/client"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// service answers each watch with the next script.
+type service struct {
+	classrecv1.UnimplementedRecordingServiceServer
+	scripts chan script
+	asked   chan *classrecv1.WatchClassBeginRequest
+}
+
+// script is what one watch sends, and what it ends in.
+type script struct {
+	messages []*classrecv1.WatchClassBeginResponse
+	err      error
+}
+
+func (s *service) WatchClassBegin(req *classrecv1.WatchClassBeginRequest, stream grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
+	s.asked <- req
+	next := <-s.scripts
+	for _, m := range next.messages {
+		if err := stream.Send(m); err != nil {
+			return err
+		}
+	}
+	return next.err
+}
+
+// newClient returns a client of a service that plays scripts.
+func newClient(t *testing.T, scripts ...script) (*client.Client, *service) {
+	t.Helper()
+	s := &service{scripts: make(chan script, len(scripts)), asked: make(chan *classrecv1.WatchClassBeginRequest, len(scripts)+1)}
+	for _, script := range scripts {
+		s.scripts <- script
+	}
+	close(s.scripts)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	classrecv1.RegisterRecordingServiceServer(server, s)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := client.Dial(listener.Addr().String(), client.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, s
+}
+
+func event(sequence uint64) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Event{
+		Event: &classrecv1.ClassBeginEvent{Sequence: sequence},
+	}}
+}
+
+func synced(sequence uint64) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Synced{
+		Synced: &classrecv1.WatchSynced{Sequence: sequence},
+	}}
+}
+
+func heartbeat(sequence uint64) *classrecv1.WatchClassBeginResponse {
+	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Heartbeat{
+		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: sequence},
+	}}
+}
+
+func failure(t *testing.T, code codes.Code, reason string) error {
+	t.Helper()
+	st, err := status.New(code, "no luck").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "classrec.dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Err()
+}
+
+// told is a message in short.
+func told(m *classrecv1.WatchClassBeginResponse) string {
+	switch {
+	case m.GetSynced() != nil:
+		return fmt.Sprintf("synced %d", client.Sequence(m))
+	case m.GetHeartbeat() != nil:
+		return fmt.Sprintf("heartbeat %d", client.Sequence(m))
+	default:
+		return fmt.Sprintf("event %d", client.Sequence(m))
+	}
+}
+
+// Over any cuts, each event comes once: a watch resumes from the last sequence,
+// and a snapshot that was cut is asked for anew and told once.
+func TestWatch_Resumes(t *testing.T) {
+	t.Parallel()
+	c, s := newClient(t,
+		script{[]*classrecv1.WatchClassBeginResponse{event(3)}, failure(t, codes.Unavailable, "")}, // half a snapshot
+		script{[]*classrecv1.WatchClassBeginResponse{event(3), event(5), synced(7), event(8)}, failure(t, codes.Unavailable, "NOT_SERVING")},
+		script{[]*classrecv1.WatchClassBeginResponse{event(9), synced(9), heartbeat(12)}, failure(t, codes.ResourceExhausted, "WATCHER_TOO_SLOW")},
+		script{[]*classrecv1.WatchClassBeginResponse{event(13)}, nil}, // ended by a server that stops
+		script{nil, failure(t, codes.OutOfRange, "SEQUENCE_TOO_OLD")},
+	)
+	var got []string
+	var last error
+	cuts := 0
+	for m, err := range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{
+		Retrying: func(error, time.Duration) { cuts++ },
+	}) {
+		if err != nil {
+			last = err
+			break
+		}
+		got = append(got, told(m))
+	}
+	want := []string{"event 3", "event 5", "synced 7", "event 8", "event 9", "synced 9", "heartbeat 12", "event 13"}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+	if d := client.Details(last); d.Reason != "SEQUENCE_TOO_OLD" || cuts != 4 {
+		t.Errorf("%d cuts, then %v", cuts, last)
+	}
+	for _, after := range []uint64{0, 0, 8, 12, 13} {
+		if req := <-s.asked; req.GetAfterSequence() != after || req.GetRoom() != "42" {
+			t.Errorf("asked for %v, want after %d", req, after)
+		}
+	}
+}
+
+// What never was is not waited for, and what is refused is not asked for again.
+func TestWatch_Refused(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{failure(t, codes.NotFound, "ROOM_NOT_FOUND"), failure(t, codes.Unavailable, "PLATFORM_UNAVAILABLE"), failure(t, codes.Internal, "INTERNAL")} {
+		c, _ := newClient(t, script{nil, err})
+		var ends []error
+		for m, err := range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{}) {
+			if m != nil {
+				t.Error(m)
+			}
+			ends = append(ends, err)
+		}
+		if len(ends) != 1 || client.Details(ends[0]).Reason != client.Details(err).Reason {
+			t.Errorf("%v ends in %v", err, ends)
+		}
+	}
+}
+
+func TestWatch_Stopped(t *testing.T) {
+	t.Parallel()
+	t.Run("by the caller", func(t *testing.T) {
+		t.Parallel()
+		c, _ := newClient(t, script{[]*classrecv1.WatchClassBeginResponse{synced(1), event(2), event(3)}, nil})
+		n := 0
+		for _, err := range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{}) {
+			if err != nil {
+				t.Error(err)
+			}
+			if n++; n == 2 {
+				break
+			}
+		}
+	})
+	t.Run("by its context", func(t *testing.T) {
+		t.Parallel()
+		c, _ := newClient(t, script{[]*classrecv1.WatchClassBeginResponse{synced(1)}, nil})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var last error
+		for _, last = range c.Watch(ctx, &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{
+			Retrying: func(error, time.Duration) { cancel() },
+		}) {
+		}
+		if !errors.Is(last, context.Canceled) {
+			t.Error(last)
+		}
+	})
+}
+
+func TestDetails(t *testing.T) {
+	t.Parallel()
+	st, err := status.New(codes.InvalidArgument, "bad").WithDetails(
+		&errdetails.ErrorInfo{Reason: "INVALID_FIELD", Domain: "classrec.dev", Metadata: map[string]string{"k": "v"}},
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "room", Description: "too long"}}},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := client.Details(fmt.Errorf("start: %w", st.Err()))
+	if d.Code != codes.InvalidArgument || d.Message != "bad" || d.Reason != "INVALID_FIELD" || d.Metadata["k"] != "v" ||
+		d.RetryAfter != time.Second || len(d.Fields) != 1 || d.Fields[0] != (client.FieldViolation{Field: "room", Description: "too long"}) {
+		t.Errorf("%+v", d)
+	}
+	if d := client.Details(nil); d.Code != codes.OK {
+		t.Errorf("of nil: %+v", d)
+	}
+	if d := client.Details(errors.New("x")); d.Code != codes.Unknown || d.Message != "x" {
+		t.Errorf("of another: %+v", d)
+	}
+}
