@@ -171,7 +171,7 @@ func (c *Conn) cutLocked(err error) {
 		return
 	}
 	c.cut = true
-	c.queue, c.slot[0] = nil, nil
+	c.queue = nil // slot may be in the writer's hands
 	nc := c.socket.netConn()
 	// Closing TLS properly would write, and so could block on the very peer that does not read.
 	if t, ok := nc.(*tls.Conn); ok {
