@@ -29,7 +29,7 @@ func (r *Recorder) convert(ctx context.Context, dir string, m *manifest) ([]File
 	what, _ := opts.converts()
 	ffmpeg, err := r.ffmpeg(what)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrConvert, err)
 	}
 	select {
 	case r.converts <- struct{}{}:
@@ -84,7 +84,7 @@ func mp4Product(m *manifest, o *manifestOutput) product {
 		}
 		n++
 	}
-	p.args = append(p.args, "-fps_mode", "passthrough", "-movflags", "+faststart")
+	p.args = append(p.args, "-fps_mode", "passthrough", "-enc_time_base:v", "1:1000", "-movflags", "+faststart")
 	return p
 }
 

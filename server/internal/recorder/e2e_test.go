@@ -5,17 +5,22 @@
 package recorder_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pion/rtp"
 
 	"github.com/classrec/classrec/server/internal/clips"
 	"github.com/classrec/classrec/server/internal/recorder"
@@ -123,7 +128,7 @@ func TestE2E_Formats(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := keep(t)
+			dir := t.TempDir()
 			tt.opts.Dir = dir
 			files := class(t, tt.opts, tt.teacher)
 			if len(files) != len(tt.files) {
@@ -169,8 +174,173 @@ func TestE2E_Formats(t *testing.T) {
 	}
 }
 
-func keep(t *testing.T) string {
-	d := "/tmp/e2eout/" + strings.ReplaceAll(t.Name(), "/", "_")
-	os.MkdirAll(d, 0o755)
-	return d
+// onsets returns the seconds at which the picture begins to flash and the sound to beep.
+func onsets(t *testing.T, path string, crop string) (flashes, beeps []float64) {
+	t.Helper()
+	picture := tool(t, "ffmpeg", "-v", "error", "-i", path, "-map", "0:v:0", "-vf", "crop="+crop+",signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-", "-f", "null", "-")
+	was := 0.0
+	for _, m := range regexp.MustCompile(`pts_time:([0-9.]+)\s+lavfi.signalstats.YAVG=([0-9.]+)`).FindAllStringSubmatch(picture, -1) {
+		at, _ := strconv.ParseFloat(m[1], 64)
+		light, _ := strconv.ParseFloat(m[2], 64)
+		if light > 190 && was <= 190 {
+			flashes = append(flashes, at)
+		}
+		was = light
+	}
+	out, err := exec.Command("ffmpeg", "-hide_banner", "-nostats", "-i", path, "-map", "0:a:0", "-af", "silencedetect=noise=-40dB:d=0.3", "-f", "null", "-").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, m := range regexp.MustCompile(`silence_end: ([0-9.]+)`).FindAllStringSubmatch(string(out), -1) {
+		at, _ := strconv.ParseFloat(m[1], 64)
+		beeps = append(beeps, at)
+	}
+	return flashes, beeps
+}
+
+// TestE2E_Sync sees the flashes and hears the beeps of what was recorded, and of what ffmpeg made of it.
+func TestE2E_Sync(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		opts recorder.Options
+		file string
+		crop string // the flashing part of the teacher's picture
+	}{
+		"mkv":  {recorder.Options{Type: recorder.TypeList}, "teacher.mkv", "iw:ih/4:0:ih*3/4"},
+		"webm": {recorder.Options{Type: recorder.TypeFile, Format: recorder.WebM}, "recording.webm", "iw:ih/4:0:ih*3/4"},
+		"mp4":  {recorder.Options{Type: recorder.TypeList, Format: recorder.MP4}, "teacher.mp4", "iw:ih/4:0:ih*3/4"},
+		"mix":  {recorder.Options{Type: recorder.TypeMix}, "recording.mp4", "640:80:0:455"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.opts.Dir = t.TempDir()
+			class(t, tt.opts, clips.TeacherVideo)
+			flashes, beeps := onsets(t, filepath.Join(tt.opts.Dir, tt.file), tt.crop)
+			for second := 1; second < 10; second++ {
+				for what, at := range map[string][]float64{"flash": flashes, "beep": beeps} {
+					if !slices.ContainsFunc(at, func(s float64) bool { return math.Abs(s-float64(second)) < 0.05 }) {
+						t.Errorf("no %s within 50 ms of second %d: %v", what, second, at)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestE2E_Hard records what is hard on players: losses, pauses, another size of picture; and decodes it all.
+func TestE2E_Hard(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]recorder.Options{
+		"mkv": {Type: recorder.TypeList}, "mp4": {Type: recorder.TypeList, Format: recorder.MP4},
+		"mix": {Type: recorder.TypeMix, Layout: recorder.Portrait}, "mp3": {Type: recorder.TypeMP3},
+	} {
+		for codec, load := range map[string][2]func() (*clips.Clip, error){
+			"vp8": {clips.StudentVideo, clips.Bench720p}, "h264": {clips.TeacherH264, clips.TeacherH264},
+		} {
+			t.Run(name+" of "+codec, func(t *testing.T) {
+				t.Parallel()
+				opts := opts
+				opts.Dir = t.TempDir()
+				var files []recorder.File
+				synctest.Test(t, func(t *testing.T) {
+					rec := must[*recorder.Recording](t)(recorder.New(recorder.Config{}).Start(opts))
+					v, a := addFeed(t, rec, newSource(t, "u", load[0])), addFeed(t, rec, newSource(t, "u", clips.TeacherAudio))
+					n := 0
+					v.pass = func(p *rtp.Packet) []*rtp.Packet {
+						if n++; n%131 == 0 {
+							return nil
+						}
+						return []*rtp.Packet{p}
+					}
+					a.pass = v.pass
+					time.Sleep(3 * time.Second)
+					v.begin, a.begin = time.Now(), time.Now()
+					play(t, 8*time.Second, v, a)
+					time.Sleep(time.Minute) // both mute
+					s := newSource(t, "u", load[1])
+					s.seq, s.ts = v.seq, v.rtpTime(time.Since(v.begin))
+					v.source = s
+					s = newSource(t, "u", clips.TeacherAudio)
+					s.seq, s.ts = a.seq, a.rtpTime(time.Since(a.begin))
+					a.source = s
+					play(t, 8*time.Second, v, a)
+					files = stop(t, rec)
+				})
+				for _, f := range files {
+					path := filepath.Join(opts.Dir, f.Name)
+					tool(t, "ffmpeg", "-v", "error", "-i", path, "-fps_mode", "passthrough", "-enc_time_base:v", "1:1000", "-f", "null", "-")
+					tool(t, "ffmpeg", "-v", "error", "-ss", "74", "-i", path, "-t", "1", "-f", "null", "-")
+					if d, _ := strconv.ParseFloat(probe(t, path).Format.Duration, 64); math.Abs(d-79) > 0.3 {
+						t.Errorf("%s: duration %v, want 79", f.Name, d)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestE2E_ConversionFails keeps the files as recorded when ffmpeg fails, and when it is gone by then.
+func TestE2E_ConversionFails(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{"fails": "#!/bin/sh\necho broken >&2\nexit 3\n", "is gone": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "ffmpeg")
+			if err := os.WriteFile(bin, []byte("#!/bin/sh\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				rec := must[*recorder.Recording](t)(recorder.New(recorder.Config{FFmpegPath: bin}).Start(recorder.Options{Dir: dir, Type: recorder.TypeMix}))
+				a := addFeed(t, rec, newSource(t, "u", clips.TeacherAudio))
+				play(t, 2*time.Second, a)
+				if err := os.Remove(bin); err != nil {
+					t.Fatal(err)
+				}
+				if script != "" {
+					if err := os.WriteFile(bin, []byte(script), 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
+				files, err := rec.Stop(t.Context())
+				if !errors.Is(err, recorder.ErrConvert) || script != "" && !strings.Contains(err.Error(), "broken") {
+					t.Errorf("Stop: %v", err)
+				}
+				if !slices.Equal(names(files), []string{"u.mkv"}) {
+					t.Fatalf("files %v", names(files))
+				}
+				demux(t, in(dir, files[0]))
+			})
+		})
+	}
+}
+
+// TestE2E_RecoverConverts finishes a recording whose process died before the conversion.
+func TestE2E_RecoverConverts(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]recorder.Options{
+		"mp4": {Type: recorder.TypeFile, Format: recorder.MP4, Chat: true}, "mix": {Type: recorder.TypeMix, Chat: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				crash(t, dir, opts, 5*time.Second)
+			})
+			cancelled, cancel := context.WithCancel(t.Context())
+			cancel()
+			r := recorder.New(recorder.Config{})
+			if _, err := r.Recover(cancelled, dir); !errors.Is(err, context.Canceled) {
+				t.Errorf("Recover, cancelled: %v", err)
+			}
+			files := must[[]recorder.File](t)(r.Recover(t.Context(), dir))
+			if files[0].Name != "recording.mp4" {
+				t.Fatalf("files %v", names(files))
+			}
+			path := in(dir, files[0])
+			tool(t, "ffmpeg", "-v", "error", "-i", path, "-map", "0:v", "-map", "0:a", "-f", "null", "-")
+			if d, _ := strconv.ParseFloat(probe(t, path).Format.Duration, 64); d < 4 || d > 5.2 {
+				t.Errorf("duration %v, want nearly 5", d)
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -71,12 +72,22 @@ type output struct {
 	clusterTS int64
 	cues      []cue
 	thinned   time.Duration // the least distance of cues, when there were too many
+	subtitles []subtitleAt  // the newest
 	frames    int64
 	saved     struct { // frames and end as of the last flush
 		frames int64
 		end    time.Duration
 	}
 }
+
+// subtitleAt is where the duration of a line of chat stands in the file.
+type subtitleAt struct {
+	at       time.Duration
+	duration int64
+}
+
+// lastSubtitles is how many lines within subtitleLength of the end are cut to it.
+const lastSubtitles = 256
 
 func newOutput(name string, file mediaFile, head fileHead) (*output, error) {
 	start, err := head.segmentStart()
@@ -132,7 +143,34 @@ func (o *output) subtitle(s *slot, ts time.Duration, text []byte) error {
 		return err
 	}
 	o.buf = appendBlockGroup(o.buf, s.number, int16(ms-o.clusterTS), subtitleLength.Milliseconds(), text)
+	o.noteSubtitle(s, ms, o.size+int64(len(o.buf)))
+	return nil
+}
+
+// noteSubtitle remembers where a line's duration stands, the last 8 bytes before end, to shorten it at the last.
+func (o *output) noteSubtitle(s *slot, ms int64, end int64) {
 	s.last = ms
+	if len(o.subtitles) >= 2*lastSubtitles {
+		o.subtitles = append(o.subtitles[:0], o.subtitles[lastSubtitles:]...)
+	}
+	o.subtitles = append(o.subtitles, subtitleAt{at: time.Duration(ms) * time.Millisecond, duration: end - 8})
+}
+
+// endSubtitles lets no line be shown past the end of the media, unless it came after that.
+func (o *output) endSubtitles() error {
+	end := o.end
+	for _, s := range o.subtitles {
+		switch {
+		case s.duration >= o.size, s.at+subtitleLength <= end:
+		case s.at >= end:
+			o.end = max(o.end, s.at+subtitleLength)
+		default:
+			lasts := binary.BigEndian.AppendUint64(nil, uint64((end - s.at).Milliseconds()))
+			if _, err := o.file.WriteAt(lasts, s.duration); err != nil {
+				return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
+			}
+		}
+	}
 	return nil
 }
 
@@ -253,6 +291,9 @@ func (o *output) finish() error {
 	o.buf, o.clusterAt = nil, -1
 	if o.frames == 0 {
 		return errors.Join(err, o.file.Close())
+	}
+	if e := o.endSubtitles(); e != nil {
+		err = errors.Join(err, e)
 	}
 	if e := o.writeCues(); e != nil {
 		err = errors.Join(err, e)

@@ -155,9 +155,10 @@ func (c *clusterScan) blocks() (whole int64, err error) {
 			if err != nil || !ok {
 				return whole, err
 			}
-		case id == idBlockGroup && timed:
-			if n, err := c.r.Discard(int(size)); err != nil || int64(n) < size {
-				return whole, notEnd(err)
+		case id == idBlockGroup && timed && size >= 16:
+			ok, err := c.group(start+int64(n)+size, size)
+			if err != nil || !ok {
+				return whole, err
 			}
 		default:
 			return whole, nil
@@ -196,6 +197,32 @@ func (c *clusterScan) block(start, size int64) (bool, error) {
 	}
 	c.o.cueAt(s, ms, key, c.o.size, uint32(start-12))
 	c.o.advance(s, ms, lasts)
+	return true, nil
+}
+
+// group reads a line of chat, which ends at end in the cluster; false when it is not whole or not ours.
+func (c *clusterScan) group(end, size int64) (bool, error) {
+	b, err := c.r.Peek(int(min(size, 16)))
+	if err != nil {
+		return false, notEnd(err)
+	}
+	if b[0] != idBlock {
+		return false, nil
+	}
+	b = b[1+vintLen(b[1]):]
+	number, n := blockTrack(b)
+	if n == 0 || len(b) < n+2 || number < 1 || number > len(c.o.slots) {
+		return false, nil
+	}
+	ms := c.time + int64(int16(binary.BigEndian.Uint16(b[n:])))
+	s := c.o.slots[number-1]
+	if ms <= s.last || ms > maxDuration.Milliseconds() || s.Type != trackSubtitle {
+		return false, nil
+	}
+	if m, err := c.r.Discard(int(size)); err != nil || int64(m) < size {
+		return false, notEnd(err)
+	}
+	c.o.noteSubtitle(s, ms, c.o.size+end)
 	return true, nil
 }
 
