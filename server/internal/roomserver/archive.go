@@ -217,15 +217,28 @@ func (a *archive) lastBegin(room talkcloud.RoomID) int64 {
 	return a.begins[roomDir(room)]
 }
 
-// create makes the directory of a recording, with its manifest, and returns its path.
+// create makes the directory of a recording, which must not be there yet, with its manifest, and returns its path.
 func (a *archive) create(m manifest) (string, error) {
-	if err := a.root.MkdirAll(m.dir(), 0o700); err != nil {
+	raw, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
 		return "", err
 	}
-	if err := a.write(m, false); err != nil {
+	dir := a.path(m)
+	err = os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) { // the first recording of its room
+		err = os.MkdirAll(filepath.Dir(dir), 0o700)
+		if err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	// nobody looks at it before it is whole, so it needs no renaming
+	if err := os.WriteFile(filepath.Join(dir, manifestName), raw, 0o600); err != nil {
 		return "", errors.Join(err, a.remove(m))
 	}
-	return a.path(m), nil
+	return dir, nil
 }
 
 // path is where a recording is.
@@ -236,37 +249,37 @@ func (a *archive) path(m manifest) string {
 // remove deletes a recording. The room's directory stays.
 func (a *archive) remove(m manifest) error { return a.root.RemoveAll(m.dir()) }
 
-// write writes a manifest in place of the old one, whole or not at all. When durable it survives a power cut.
-func (a *archive) write(m manifest, durable bool) error {
-	raw, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	name := path.Join(m.dir(), manifestName)
-	f, err := a.root.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return a.root.Rename(name+".new", name)
-}
-
 // finish writes the manifest of a finished recording, and lists it.
 func (a *archive) finish(m manifest) error {
 	m.Finished = true
-	if err := a.write(m, true); err != nil {
+	if err := a.replace(m); err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.add(&m)
 	return nil
+}
+
+// replace writes a manifest in place of the old one, whole or not at all, and so that it survives a power cut.
+func (a *archive) replace(m manifest) error {
+	raw, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(a.path(m), manifestName)
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 // takePending gives out a recording that is to be recovered, once; ok is false when there is none left.

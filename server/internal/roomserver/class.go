@@ -127,8 +127,11 @@ func refusedRecording(err error) error {
 	return refuse(codeWriteFailed, reasonRecording, "the recording could not be started")
 }
 
-// startClass makes the directory of a recording and starts it.
+// startClass makes the directory of a recording and starts it. Classes begin on the hour, all at once: a few at a time
+// are started, because each that waits for the disk holds a thread.
 func (s *Server) startClass(m manifest) (*class, error) {
+	s.starters <- struct{}{}
+	defer func() { <-s.starters }()
 	dir, err := s.archive.create(m)
 	if err != nil {
 		return nil, err

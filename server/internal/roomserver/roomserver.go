@@ -67,6 +67,7 @@ type Server struct {
 	closed bool
 	rooms  map[talkcloud.RoomID]*room
 
+	starters   chan struct{}  // places for recordings being started
 	finishing  sync.WaitGroup // one for each ended class whose files are not finished
 	finishers  chan struct{}  // Config.Finalizers places
 	converters chan struct{}  // as many, for those that ffmpeg converts
@@ -75,6 +76,9 @@ type Server struct {
 	closeOnce  sync.Once
 	closeError error
 }
+
+// maxStarting is how many recordings are started at once.
+const maxStarting = 16
 
 // New makes a server that is ready to serve: it opens the UDP socket for media and reads what recordings there are.
 // Close it. What a crash left unfinished is not listed before [Server.Recover].
@@ -86,6 +90,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger,
 		rooms:     make(map[talkcloud.RoomID]*room),
+		starters:  make(chan struct{}, maxStarting),
 		finishers: make(chan struct{}, cfg.Finalizers), converters: make(chan struct{}, cfg.Finalizers),
 		recorder: recorder.New(recorder.Config{FFmpegPath: cfg.FFmpegPath, Now: cfg.Now, Logger: cfg.Logger}),
 	}
