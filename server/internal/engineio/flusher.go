@@ -64,6 +64,10 @@ func (f *flusher) run() {
 // flush writes once for c, and puts it behind the others if more waits.
 func (f *flusher) flush(c *Conn, w *rawWriter) {
 	batch, cost, closeMsg := c.next()
+	if batch == nil && closeMsg == nil { // cut meanwhile
+		c.wrote(nil, cost)
+		return
+	}
 	var joined *[]byte
 	switch {
 	case closeMsg != nil:
