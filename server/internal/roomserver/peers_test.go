@@ -102,7 +102,8 @@ func TestGarbage(t *testing.T) {
 // TestSlowReader has somebody who joins and never reads. It is put out, and the others get everything.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	s := roomservertest.New(t, roomservertest.Plain(), roomservertest.Config(func(c *roomserver.Config) { c.SendQueueBytes = 256 << 10 }))
+	s := roomservertest.New(t, roomservertest.Plain(), roomservertest.NarrowNetwork(),
+		roomservertest.Config(func(c *roomserver.Config) { c.SendQueueBytes = 256 << 10 }))
 	teacher := s.Join(t, "42", "teacher")
 	student := s.Join(t, "42", "student")
 	slow := dialRaw(t, s, "3")

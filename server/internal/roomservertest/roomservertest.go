@@ -30,17 +30,18 @@ import (
 const Key talkcloud.Secret = "test-enterprise0"
 
 // Patience is how long helpers wait for what has to come. Only a test that fails uses it up.
-const Patience = 20 * time.Second
+const Patience = 30 * time.Second
 
 // Server is a room server at an address that stays the same over [Server.Restart].
 type Server struct {
 	URL string // https://127.0.0.1:port, or http:// with [Plain]
 	Dir string // roomserver.Config.Dir
 
-	tb    testing.TB
-	cfg   roomserver.Config
-	plain bool
-	web   *httptest.Server
+	tb     testing.TB
+	cfg    roomserver.Config
+	plain  bool
+	narrow bool
+	web    *httptest.Server
 
 	mu    sync.Mutex // guards conns
 	conns map[net.Conn]struct{}
@@ -53,6 +54,10 @@ type Option func(*Server)
 
 // Plain serves http instead of https.
 func Plain() Option { return func(s *Server) { s.plain = true } }
+
+// NarrowNetwork has the network hold next to nothing on its way to a participant, so that one who does not read is
+// noticed soon.
+func NarrowNetwork() Option { return func(s *Server) { s.narrow = true } }
 
 // Config changes the room server's configuration.
 func Config(change func(*roomserver.Config)) Option { return func(s *Server) { change(&s.cfg) } }
@@ -221,6 +226,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if tcp, ok := c.(*net.TCPConn); ok && l.server.narrow {
+		_ = tcp.SetWriteBuffer(4096) // a wish; the system has its own minimum
 	}
 	l.server.mu.Lock()
 	defer l.server.mu.Unlock()
