@@ -48,6 +48,7 @@ type core struct {
 	vacant   bool // when we last joined, there was no saved message and nobody else
 	subs     map[*Subscription]struct{}
 	waits    []*wait
+	orphans  int // echoes that may still come on this connection, for nobody
 }
 
 // attempt is the outcome of a join.
@@ -174,6 +175,7 @@ func (c *core) schedule() { c.retry = time.NewTimer(c.manager.cfg.backoff(c.fail
 func (c *core) connected(conn *talkcloud.Conn) {
 	first := c.conn == nil
 	c.conn, c.online, c.incoming, c.failed = conn, true, conn.Incoming(), 0
+	c.orphans = 0
 	reply := conn.TakeReply()
 	now := make(map[string]talkcloud.Message, len(reply.Messages))
 	for _, m := range reply.Messages {
@@ -345,27 +347,49 @@ func (c *core) send(w *wait) {
 	w.conn <- c.conn
 }
 
-// confirm settles what a live event confirms: the first publish, or all deletes of the message.
+// confirm settles what a live event confirms. A deletion confirms all deletes of the message. An
+// echo confirms the publishes with the same data: to the room they are one. Where no data is the
+// same, the platform has rewritten it; then the echo is that of the only publish under way, unless
+// it may be a late one of another.
 func (c *core) confirm(kind Kind, m talkcloud.Message) {
-	for _, w := range slices.Clone(c.waits) {
+	var waiting, confirmed []*wait
+	for _, w := range c.waits {
 		if w.echoedBy(kind, m, c.user) {
-			c.settle(w, result{message: m})
-			if kind == Published {
-				return
+			waiting = append(waiting, w)
+			if kind == Deleted || sameData(w.message, m) {
+				confirmed = append(confirmed, w)
 			}
+		}
+	}
+	if len(confirmed) == 0 && len(waiting) == 1 && c.orphans == 0 {
+		confirmed = waiting
+	}
+	for i, w := range confirmed {
+		c.settle(w, result{message: m})
+		if i > 0 {
+			c.orphans++ // its own echo is to come yet
 		}
 	}
 }
 
 func (c *core) settle(w *wait, r result) {
 	w.result <- r
-	c.forget(w)
+	c.remove(w)
 }
 
-func (c *core) forget(w *wait) {
-	if i := slices.Index(c.waits, w); i >= 0 {
+// abandon forgets a change that nobody waits for any more.
+func (c *core) abandon(w *wait) {
+	if c.remove(w) && w.sent {
+		c.orphans++
+	}
+}
+
+func (c *core) remove(w *wait) bool {
+	i := slices.Index(c.waits, w)
+	if i >= 0 {
 		c.waits = slices.Delete(c.waits, i, i+1)
 	}
+	return i >= 0
 }
 
 // end tells everyone that the session is over, and then closes what is open.

@@ -37,9 +37,9 @@ func (s *Session) Err() error {
 	}
 }
 
-// Subscribe begins a view of the session's events; when it returns, the snapshot can be taken. The subscription goes on until it is closed or
-// the session ends, also when this share was released and others hold the session. On a session
-// that has ended it gives [Ended] alone.
+// Subscribe begins a view of the session's events; when it returns, the snapshot can be taken. The
+// subscription goes on until it is closed or the session ends, also when this share was released
+// and others hold the session. On a session that has ended it gives [Ended] alone.
 func (s *Session) Subscribe() *Subscription {
 	c := s.core
 	sub := newSubscription(c)
@@ -53,8 +53,9 @@ func (s *Session) Subscribe() *Subscription {
 }
 
 // Publish publishes a message and returns its echo: ours, by id and, when the platform tells it, by
-// sender. While the connection is lost it waits for it to come back, within the echo timeout.
-// toID must reach ourselves: ToAll, or our own id.
+// sender. Publishes of the same data under the same id at the same time may share one echo. While
+// the connection is lost it waits for it to come back, within the echo timeout. toID must reach
+// ourselves: ToAll, or our own id.
 //
 // A refusal is a [*talkcloud.RefusedError]: the message was not published. An error that wraps
 // [ErrNotConfirmed] leaves it open. Any other says that it was not sent. Every error has a
@@ -89,6 +90,9 @@ func (s *Session) change(ctx context.Context, kind Kind, m talkcloud.Message) (t
 	}
 	op += m.Key() + " in room " + string(c.key.Room)
 
+	if ctx.Err() != nil {
+		return talkcloud.Message{}, unsent(ctx, op)
+	}
 	waitCtx, cancel := context.WithTimeout(ctx, c.manager.cfg.EchoTimeout)
 	defer cancel()
 	w := newWait(kind, m)
@@ -98,7 +102,7 @@ func (s *Session) change(ctx context.Context, kind Kind, m talkcloud.Message) (t
 	settled := false
 	defer func() {
 		if !settled {
-			c.do(func() { c.forget(w) })
+			c.do(func() { c.abandon(w) })
 		}
 	}()
 

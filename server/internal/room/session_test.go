@@ -240,28 +240,78 @@ func TestSession_EchoOfAnother(t *testing.T) {
 	wg.Wait()
 }
 
-// TestSession_Many: each of many changes at once gets its own echo.
+// TestSession_Many: many changes at once, of few messages: each gets the echo of its own data.
 func TestSession_Many(t *testing.T) {
 	t.Parallel()
 	_, m := newRoom(t)
 	s := mustAcquire(t, m, join("1", "u"))
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	seen := make(map[int64]bool)
-	for i := range 100 {
+	for i := range 200 {
 		wg.Go(func() {
-			echo, err := s.Publish(within(t), talkcloud.Message{Name: "n", ID: fmt.Sprint(i % 10)})
-			if err != nil || echo.ID != fmt.Sprint(i%10) {
-				t.Errorf("echo %+v, %v", echo, err)
+			sent := talkcloud.Message{Name: "n", ID: fmt.Sprint(i % 5), Data: talkcloud.TextData(fmt.Sprint(i % 50))}
+			echo, err := s.Publish(within(t), sent)
+			if err != nil || echo.ID != sent.ID || echo.DataText() != sent.DataText() || echo.Seq == 0 {
+				t.Errorf("echo of %+v is %+v, %v", sent, echo, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			if seen[echo.Seq] {
-				t.Errorf("echo %d was given twice", echo.Seq)
-			}
-			seen[echo.Seq] = true
 		})
 	}
+	wg.Wait()
+}
+
+// TestSession_RewrittenData: the platform may write the data in another way, or even change it.
+func TestSession_RewrittenData(t *testing.T) {
+	t.Parallel()
+	p, m := newRoom(t)
+	s := mustAcquire(t, m, join("1", "u"))
+	p.Script(talkcloudtest.Script{
+		Silent: func(event string) bool { return event == talkcloud.EventPubMsg },
+		Ack: func(_ string, payload json.RawMessage) ([]any, bool) {
+			var sent talkcloud.Message
+			if err := sent.UnmarshalJSON(payload); err != nil {
+				return nil, false
+			}
+			sent.FromID, sent.Data = "u", json.RawMessage(sent.Extra["rewritten"])
+			go p.Publish("1", sent)
+			return nil, true
+		},
+	})
+	for _, rewritten := range []string{`{ "convert":0, "recordtype":"1", "recordchat":true, "layout":0 }`, `{"added":1}`} {
+		message := classBegin()
+		message.Extra = map[string]json.RawMessage{"rewritten": json.RawMessage(rewritten)}
+		if echo := mustPublish(t, s, message); echo.Seq == 0 {
+			t.Fatalf("echo is %+v", echo)
+		}
+	}
+}
+
+// TestSession_LateEcho: the echo of a publish that was given up confirms no other one.
+func TestSession_LateEcho(t *testing.T) {
+	t.Parallel()
+	p, m := newRoom(t)
+	s := mustAcquire(t, m, join("1", "u"))
+	arrived := make(chan struct{}, 2)
+	p.Script(talkcloudtest.Script{Silent: func(string) bool { arrived <- struct{}{}; return true }})
+	message := func(data string) talkcloud.Message {
+		return talkcloud.Message{ID: "a", FromID: "u", Data: talkcloud.TextData(data)}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := s.Publish(ctx, message("1")); !errors.Is(err, room.ErrNotConfirmed) {
+			t.Errorf("publish is %v", err)
+		}
+	})
+	<-arrived
+	cancel()
+	wg.Wait()
+	wg.Go(func() {
+		if echo := mustPublish(t, s, message("2")); echo.DataText() != "2" {
+			t.Errorf("echo is %+v", echo)
+		}
+	})
+	<-arrived
+	p.Publish("1", message("1"))
+	p.Publish("1", message("2"))
 	wg.Wait()
 }
 

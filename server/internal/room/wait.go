@@ -3,6 +3,9 @@
 package room
 
 import (
+	"encoding/json"
+	"reflect"
+
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
@@ -42,6 +45,16 @@ func (r result) failure(op string) error {
 func (w *wait) echoedBy(kind Kind, m talkcloud.Message, user talkcloud.UserID) bool {
 	return w.sent && w.kind == kind && w.message.Key() == m.Key() &&
 		(kind == Deleted || m.FromID == "" || m.FromID == user)
+}
+
+// sameData reports whether two messages carry the same data, however it is written.
+func sameData(a, b talkcloud.Message) bool {
+	one, two := a.DataText(), b.DataText()
+	if one == two {
+		return true
+	}
+	var x, y any
+	return json.Unmarshal([]byte(one), &x) == nil && json.Unmarshal([]byte(two), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // judge decides a change that was under way when the connection was lost, by what the room's list

@@ -46,6 +46,13 @@ type Config struct {
 	// MaxHTTPConns bounds the HTTP connections to one host, in use and kept; default 128. Calls
 	// beyond it wait, within their timeouts.
 	MaxHTTPConns int
+	// MaxJoins bounds how many joins are under way at once; default 256. More wait their turn, each as
+	// long as its context allows, and their timeouts begin when it comes: when classes begin on the
+	// hour, joins then queue up instead of all timing out together.
+	MaxJoins int
+	// EventQueue bounds the events of one connection that nobody has taken yet; default 128. A
+	// connection with more ends.
+	EventQueue int
 	// EngineIO is the revision of engine.io: 3, the default and the vendor's, or 4.
 	EngineIO int
 	// Logger gets what is worth knowing, without secrets; nil discards.
@@ -59,6 +66,8 @@ func (cfg Config) withDefaults() Config {
 	cfg.EchoTimeout = cmp.Or(cfg.EchoTimeout, 5*time.Second)
 	cfg.MaxBodyBytes = cmp.Or(cfg.MaxBodyBytes, 8<<20)
 	cfg.MaxHTTPConns = cmp.Or(cfg.MaxHTTPConns, 128)
+	cfg.MaxJoins = cmp.Or(cfg.MaxJoins, 256)
+	cfg.EventQueue = cmp.Or(cfg.EventQueue, 128)
 	cfg.EngineIO = cmp.Or(cfg.EngineIO, 3)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -74,6 +83,7 @@ type Client struct {
 	records *url.URL
 	tls     *tls.Config
 	http    *http.Client
+	joins   chan struct{} // holds one for each join under way
 }
 
 // New checks the configuration and makes a client. It does not touch the network. Its errors
@@ -96,11 +106,11 @@ func New(cfg Config) (*Client, error) {
 			return nil, configError("a timeout is negative")
 		}
 	}
-	if cfg.MaxBodyBytes < 0 || cfg.MaxHTTPConns < 0 {
+	if cfg.MaxBodyBytes < 0 || min(cfg.MaxHTTPConns, cfg.MaxJoins, cfg.EventQueue) < 0 {
 		return nil, configError("a limit is negative")
 	}
 	c := &Client{
-		cfg: &cfg, base: base, records: records,
+		cfg: &cfg, base: base, records: records, joins: make(chan struct{}, cfg.MaxJoins),
 		// The session cache spares the signatures of 2,000 handshakes when classes begin on the hour.
 		tls: &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 	}

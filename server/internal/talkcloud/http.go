@@ -102,6 +102,9 @@ func (c *Client) do(ctx context.Context, k *call) ([]byte, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBodyBytes+1))
+	if err == nil {
+		err = callCtx.Err() // the platform may have ended its answer early because it saw us go
+	}
 	switch {
 	case err != nil:
 		return nil, c.transportError(ctx, k, err)

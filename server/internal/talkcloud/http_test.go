@@ -161,7 +161,11 @@ func TestGetConfig_Misbehaving(t *testing.T) {
 			t.Parallel()
 			p := talkcloudtest.New(t)
 			p.Answer(talkcloud.PathGetConfig, bad.answer)
-			conn, err := p.NewClient(t, quick(bad.kind)).Join(within(t), talkcloud.JoinOptions{Room: "7"})
+			c := p.NewClient(t, quick(bad.kind))
+			conn, err := c.Join(within(t), talkcloud.JoinOptions{Room: "7"})
+			for bad.kind == talkcloud.KindDeadline && len(p.Forms(talkcloud.PathGetConfig)) == 0 {
+				conn, err = c.Join(within(t), talkcloud.JoinOptions{Room: "7"}) // a busy machine: checkroom itself took too long
+			}
 			if err == nil {
 				_ = conn.Close()
 				t.Fatal("joined")
@@ -378,14 +382,14 @@ func TestContextErrors(t *testing.T) {
 	c := p.NewClient(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := c.Join(ctx, talkcloud.JoinOptions{Room: "7"})
+	err := c.Check(ctx, talkcloud.JoinOptions{Room: "7"})
 	wantKind(t, err, talkcloud.KindCanceled, talkcloud.SourceCheckRoom)
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error is %v", err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	_, err = c.Join(ctx, talkcloud.JoinOptions{Room: "7"})
+	err = c.Check(ctx, talkcloud.JoinOptions{Room: "7"})
 	wantKind(t, err, talkcloud.KindDeadline, talkcloud.SourceCheckRoom)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error is %v", err)

@@ -44,6 +44,10 @@ func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
 	if opts.UserID == "" {
 		opts.UserID = NewUserID()
 	}
+	if err := c.admit(ctx, opts.Room); err != nil {
+		return nil, err
+	}
+	defer c.dismiss()
 	join, err := c.checkRoom(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -54,8 +58,24 @@ func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
 // Rejoin enters the room of an earlier connection again, with the same identity: getconfig, a new
 // socket, joinRoom. Checkroom is not repeated. It does not close the earlier connection.
 func (c *Client) Rejoin(ctx context.Context, prev *Conn) (*Conn, error) {
+	if err := c.admit(ctx, prev.member.room); err != nil {
+		return nil, err
+	}
+	defer c.dismiss()
 	return c.connect(ctx, prev.member)
 }
+
+// admit waits for the turn of a join; dismiss ends it.
+func (c *Client) admit(ctx context.Context, room RoomID) error {
+	select {
+	case c.joins <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &Error{Op: "join room " + string(room), Source: SourceJoin, Kind: KindOf(ctx.Err()), Message: "too many joins are under way", Err: ctx.Err()}
+	}
+}
+
+func (c *Client) dismiss() { <-c.joins }
 
 // Check asks the platform whether Join would be let in, without entering the room.
 func (c *Client) Check(ctx context.Context, opts JoinOptions) error {
@@ -203,7 +223,7 @@ func (c *Client) connect(ctx context.Context, m *membership) (*Conn, error) {
 
 func (c *Client) dialConfig(addr SocketAddress) socketio.DialConfig {
 	u := url.URL{Scheme: "wss", Host: addr.hostPort()}
-	cfg := socketio.DialConfig{Revision: c.cfg.EngineIO, NetDialContext: c.cfg.DialContext, Logger: c.cfg.Logger}
+	cfg := socketio.DialConfig{Revision: c.cfg.EngineIO, NetDialContext: c.cfg.DialContext, EventQueue: c.cfg.EventQueue, Logger: c.cfg.Logger}
 	if c.base.Scheme == "http" {
 		u.Scheme = "ws"
 	} else {

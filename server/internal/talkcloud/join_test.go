@@ -207,6 +207,38 @@ func TestJoin_NoAck(t *testing.T) {
 	}
 }
 
+// TestJoin_Turns: joins beyond the limit wait for their turn, or until their callers give up.
+func TestJoin_Turns(t *testing.T) {
+	t.Parallel()
+	p := talkcloudtest.NewPlain(t)
+	c := p.NewClient(t, func(cfg *talkcloud.Config) { cfg.MaxJoins = 1 })
+	arrived, gate := make(chan struct{}), make(chan struct{})
+	p.Answer(talkcloud.PathCheckRoom, func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-gate
+		_, _ = w.Write([]byte(`{"result":0}`))
+	})
+	done := make(chan error, 1)
+	go func() {
+		conn, err := c.Join(within(t), talkcloud.JoinOptions{Room: "7"})
+		if err == nil {
+			_ = conn.Close()
+		}
+		done <- err
+	}()
+	<-arrived
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := c.Join(ctx, talkcloud.JoinOptions{Room: "7"})
+	wantKind(t, err, talkcloud.KindCanceled, talkcloud.SourceJoin)
+	close(gate)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	p.Answer(talkcloud.PathCheckRoom, nil)
+	mustJoin(t, c, talkcloud.JoinOptions{Room: "7"})
+}
+
 // TestJoin_Socket joins where the socket cannot be reached, or is none.
 func TestJoin_Socket(t *testing.T) {
 	t.Parallel()
