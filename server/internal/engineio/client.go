@@ -93,7 +93,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*Conn, error) {
 		WriteBufferSize: readBufferBytes,
 		WriteBufferPool: &e.upgrades,
 	}
-	ws, response, err := dialer.DialContext(ctx, address, cfg.Header)
+	ws, response, err := dialer.DialContext(ctx, address, cfg.Header) //nolint:bodyclose // the library says it need not be
 	if err != nil {
 		if errors.Is(err, websocket.ErrBadHandshake) && response != nil {
 			err = &ResponseError{Status: response.StatusCode}

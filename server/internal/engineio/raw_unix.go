@@ -5,6 +5,7 @@
 package engineio
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -28,12 +29,10 @@ func rawWrite(fd uintptr, b []byte) (int, error) {
 func raw(name string, call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
-		switch err {
-		case syscall.EINTR:
-			continue
-		case nil:
+		if err == nil {
 			return n, nil
-		default:
+		}
+		if !errors.Is(err, syscall.EINTR) {
 			return 0, os.NewSyscallError(name, err)
 		}
 	}

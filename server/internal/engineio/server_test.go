@@ -56,10 +56,10 @@ func newHost(t *testing.T, cfg engineio.ServerConfig, listener net.Listener) *ho
 	})
 	web := &http.Server{Handler: h.Server}
 	var served sync.WaitGroup
-	served.Go(func() { web.Serve(listener) })
+	served.Go(func() { _ = web.Serve(listener) })
 	h.url = "http://" + listener.Addr().String()
 	t.Cleanup(func() {
-		h.Server.Close()
+		h.Close()
 		web.Close()
 		served.Wait()
 	})
@@ -68,7 +68,7 @@ func newHost(t *testing.T, cfg engineio.ServerConfig, listener net.Listener) *ho
 
 func onLoopback(t *testing.T, cfg engineio.ServerConfig) *host {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,10 +98,10 @@ func (p *pipes) Close() error {
 
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-func inMemory(t *testing.T, cfg engineio.ServerConfig) *host {
+func inMemory(t *testing.T) *host {
 	t.Helper()
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	h := newHost(t, cfg, p)
+	h := newHost(t, engineio.ServerConfig{}, p)
 	h.dial = func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		p.conns <- theirs
@@ -137,7 +137,7 @@ func (h *host) connect(t *testing.T, rev engineio.Revision) (*client, *session) 
 func (h *host) mute(t *testing.T, rev engineio.Revision) (*websocket.Conn, *session) {
 	t.Helper()
 	dialer := websocket.Dialer{NetDialContext: h.dial}
-	ws, _, err := dialer.Dial(strings.Replace(h.url, "http", "ws", 1)+fmt.Sprintf("/?EIO=%d&transport=websocket", rev), nil)
+	ws, _, err := dialer.Dial(strings.Replace(h.url, "http", "ws", 1)+fmt.Sprintf("/?EIO=%d&transport=websocket", rev), nil) //nolint:bodyclose // the library says it need not be
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +152,9 @@ func receive[T any](t *testing.T, c <-chan T, what string) T {
 		return v
 	case <-time.After(patience):
 		t.Fatalf("waiting for %s: nothing came", what)
+		var none T
+		return none
 	}
-	panic("unreachable")
 }
 
 var revisions = []engineio.Revision{engineio.Revision3, engineio.Revision4}
@@ -162,7 +163,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	for _, rev := range revisions {
 		synctest.Test(t, func(t *testing.T) {
-			h := inMemory(t, engineio.ServerConfig{})
+			h := inMemory(t)
 			c, s := h.connect(t, rev)
 			time.Sleep(time.Hour)
 			synctest.Wait()
@@ -193,7 +194,7 @@ func TestSilentPeer(t *testing.T) {
 	const limit = engineio.DefaultPingInterval + engineio.DefaultPingTimeout
 	for _, rev := range revisions {
 		synctest.Test(t, func(t *testing.T) {
-			h := inMemory(t, engineio.ServerConfig{})
+			h := inMemory(t)
 			began := time.Now()
 			ws, s := h.mute(t, rev)
 			pings := 0
@@ -252,7 +253,7 @@ func upgrade(nc net.Conn) (*websocket.Conn, error) {
 			upgraded <- ws
 		}
 	})}
-	go web.Serve(p)
+	go func() { _ = web.Serve(p) }() // until the end of this function
 	ws := <-upgraded
 	return ws, web.Close()
 }
@@ -261,7 +262,7 @@ func upgrade(nc net.Conn) (*websocket.Conn, error) {
 func TestStuckWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := inMemory(t, engineio.ServerConfig{})
+		h := inMemory(t)
 		_, s := h.mute(t, engineio.Revision3)
 		began := time.Now()
 		if err := s.Send(engineio.NewFrame([]byte("unread"))); err != nil {
@@ -278,7 +279,7 @@ func TestStuckWrite(t *testing.T) {
 func TestExpect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := inMemory(t, engineio.ServerConfig{})
+		h := inMemory(t)
 		c, s := h.connect(t, engineio.Revision4)
 		s.Expect(3 * time.Second)
 		time.Sleep(2 * time.Second)
@@ -299,11 +300,11 @@ func TestExpect(t *testing.T) {
 func TestServer_Close(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := inMemory(t, engineio.ServerConfig{})
+		h := inMemory(t)
 		c, s := h.connect(t, engineio.Revision3)
 		_, dead := h.mute(t, engineio.Revision3)
 		began := time.Now()
-		h.Server.Close()
+		h.Close()
 		if took := time.Since(began); took > engineio.DefaultWriteTimeout+2*time.Second {
 			t.Errorf("Close took %v", took)
 		}
@@ -359,7 +360,7 @@ func TestServeHTTP_Refusals(t *testing.T) {
 		"EIO=4&transport=websocket":       "Bad Request", // not an upgrade
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/socket.io/?"+query, nil))
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/socket.io/?"+query, nil))
 		if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusBadRequest || got != want {
 			t.Errorf("%s: got %d %s, want 400 %s", query, w.Code, got, want)
 		}
@@ -514,6 +515,27 @@ func TestOrder(t *testing.T) {
 	wg.Wait()
 }
 
+// TestLargeFrame: a frame that the network does not take at once arrives whole, and what is sent behind it after it.
+func TestLargeFrame(t *testing.T) {
+	t.Parallel()
+	h := onLoopback(t, engineio.ServerConfig{SendQueueBytes: 32 << 20})
+	ws, s := h.mute(t, engineio.Revision3)
+	if err := ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("0123456789abcdef", 1<<20)
+	for _, message := range []string{large, "behind"} {
+		if err := s.Send(engineio.NewFrame([]byte(message))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"", "4" + large, "4behind"} {
+		if _, got, err := ws.ReadMessage(); err != nil || i > 0 && string(got) != want {
+			t.Fatalf("message %d: got %d bytes, %v, want %d", i, len(got), err, len(want))
+		}
+	}
+}
+
 // TestPing: pings of WebSocket itself are answered, and those of revision 3 with their data.
 func TestPing(t *testing.T) {
 	t.Parallel()
@@ -546,7 +568,7 @@ func TestPing(t *testing.T) {
 	if got[1] != "3" || got[2] != "3probe" {
 		t.Errorf("got %q", got)
 	}
-	go ws.ReadMessage() // the library answers in reading
+	go func() { _, _, _ = ws.ReadMessage() }() // which finds the pong
 	if data := receive(t, pong, "the pong"); data != "are you there" {
 		t.Errorf("pong is %q", data)
 	}

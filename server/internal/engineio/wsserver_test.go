@@ -91,7 +91,8 @@ var frameCases = []struct {
 	{
 		"fragments with a ping between",
 		frames(masked(textOp, "4\xe8"), masked(fin|pingOp, "?"), masked(continuation, "\xaf"), masked(fin|continuation, "\xbe!")),
-		[]string{"课!"}, nil,
+		[]string{"课!"},
+		nil,
 	},
 	{"empty fragments", frames(masked(textOp, ""), masked(continuation, "4x"), masked(fin|continuation, "")), []string{"x"}, nil},
 	{"ping and pong", frames(masked(fin|pingOp, strings.Repeat("p", 125)), masked(fin|pongOp, "")), nil, nil},
@@ -148,7 +149,7 @@ func TestReadFrames(t *testing.T) {
 func TestReadFrames_CutOff(t *testing.T) {
 	t.Parallel()
 	whole := frames(masked(textOp, "4"+strings.Repeat("x", 200)), masked(fin|continuation, "y"))
-	for n := range len(whole) {
+	for n := range whole {
 		messages, err := readAll(whole[:n], len(whole), frameLimit)
 		var ce *engineio.CloseError
 		if len(messages) != 0 || !errors.As(err, &ce) || ce.Code != 1006 {

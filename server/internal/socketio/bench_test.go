@@ -43,15 +43,15 @@ func TestBenchIdleAndBroadcast(t *testing.T) {
 	ours := measure(t, ourServer(t))
 	node := measure(t, nodeServer(t, "2"))
 
-	fmt.Printf("%-52s %12s %12s\n", "work", "reached", "limit")
+	fmt.Fprintf(os.Stdout, "%-52s %12s %12s\n", "work", "reached", "limit")
 	row := func(work string, reached, limit float64, unit string) {
-		fmt.Printf("%-52s %8.2f %-3s %8.2f %s\n", work, reached, unit, limit, unit)
+		fmt.Fprintf(os.Stdout, "%-52s %8.2f %-3s %8.2f %s\n", work, reached, unit, limit, unit)
 		if reached > limit {
 			t.Errorf("%s: %.2f %s is over the limit of %.2f %s", work, reached, unit, limit, unit)
 		}
 	}
 	info := func(work string, format string, args ...any) {
-		fmt.Printf("%-52s %s\n", work, fmt.Sprintf(format, args...))
+		fmt.Fprintf(os.Stdout, "%-52s %s\n", work, fmt.Sprintf(format, args...))
 	}
 	row(fmt.Sprintf("socketio: idle connection, of %d", benchConns), ours.idleKiB, limitIdleKiB, "KiB")
 	row(fmt.Sprintf("socketio: CPU of a delivered message, %d broadcasts", benchBroadcasts), ours.burst, limitCPUShare*node.burst, "us")
@@ -155,7 +155,7 @@ func startServer(t *testing.T, cmd *exec.Cmd) *benchServer {
 	if err != nil {
 		t.Fatalf("server printed no port: %v", err)
 	}
-	go io.Copy(io.Discard, stdout)
+	go func() { _, _ = io.Copy(io.Discard, stdout) }() // until the server ends
 	return &benchServer{t: t, pid: cmd.Process.Pid, addr: "127.0.0.1:" + strings.TrimSpace(port)}
 }
 
@@ -244,7 +244,7 @@ func (l *load) connect(n int) []*loadConn {
 }
 
 func (l *load) open(i int64) (*loadConn, error) {
-	conn, err := net.Dial("tcp", l.addr)
+	conn, err := new(net.Dialer).DialContext(l.t.Context(), "tcp", l.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -402,12 +402,12 @@ func TestBenchServer(t *testing.T) {
 		room.members[c] = struct{}{}
 		return &benchMember{room, c}, nil
 	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go http.Serve(listener, s)
-	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	go func() { _ = http.Serve(listener, s) }() // until the process ends
+	fmt.Fprintln(os.Stdout, listener.Addr().(*net.TCPAddr).Port)
 	io.Copy(io.Discard, os.Stdin) // until the benchmark ends
 	os.Exit(0)
 }

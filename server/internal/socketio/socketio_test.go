@@ -21,6 +21,7 @@ const patience = 20 * time.Second
 
 // bothRevisions runs a test for each revision.
 func bothRevisions(t *testing.T, test func(t *testing.T, revision int)) {
+	t.Helper()
 	t.Parallel()
 	for _, revision := range []int{3, 4} {
 		t.Run(fmt.Sprintf("EIO%d", revision), func(t *testing.T) {
@@ -79,7 +80,7 @@ func newHost(t testing.TB, cfg socketio.ServerConfig, handle func(*peer, socketi
 	h.url = web.URL
 	t.Cleanup(func() {
 		web.Close()
-		h.Server.Close()
+		h.Close()
 	})
 	return h
 }
@@ -120,8 +121,9 @@ func receive[T any](t testing.TB, c <-chan T, what string) T {
 		return v
 	case <-time.After(patience):
 		t.Fatalf("waiting for %s: nothing came", what)
+		var none T
+		return none
 	}
-	panic("unreachable")
 }
 
 // text is an event as one line.
@@ -135,6 +137,7 @@ func text(ev socketio.Event) string {
 
 func TestRoundTrip(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		c := dial(t, h.url, socketio.DialConfig{Revision: revision})
 		p := receive(t, h.peers, "the connection")

@@ -27,7 +27,7 @@ type raw struct {
 
 func dialRaw(t *testing.T, url string, revision int) *raw {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.DialContext(testContext(t), fmt.Sprintf("%s/socket.io/?EIO=%d&transport=websocket", strings.Replace(url, "http", "ws", 1), revision), nil)
+	ws, _, err := websocket.DefaultDialer.DialContext(testContext(t), fmt.Sprintf("%s/socket.io/?EIO=%d&transport=websocket", strings.Replace(url, "http", "ws", 1), revision), nil) //nolint:bodyclose // the library says it need not be
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +85,7 @@ func (r *raw) connect(h *host, revision int) *peer {
 
 func TestNamespaces(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		r := dialRaw(t, h.url, revision)
 		p := r.connect(h, revision)
@@ -111,6 +112,7 @@ func TestNamespaces(t *testing.T) {
 
 func TestMalformed(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, echo)
 		bystander := dial(t, h.url, socketio.DialConfig{Revision: revision})
 		receive(t, h.peers, "the bystander")
@@ -144,6 +146,7 @@ func TestMalformed(t *testing.T) {
 
 func TestTooBig(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{MaxMessageBytes: 10_000}, echo)
 		c := dial(t, h.url, socketio.DialConfig{Revision: revision, MaxMessageBytes: 5_000})
 		p := receive(t, h.peers, "the connection")
@@ -177,6 +180,7 @@ func TestTooBig(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		_, err := socketio.Dial(testContext(t), socketio.DialConfig{URL: h.url + "/socket.io/?refuse=full", Revision: revision})
 		var re *socketio.RefusedError
@@ -217,6 +221,7 @@ func (r *raw) expectEnd() {
 // TestDisconnect: the last event arrives, then the disconnect, and the client knows that it was meant.
 func TestDisconnect(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		c := dial(t, h.url, socketio.DialConfig{Revision: revision})
 		p := receive(t, h.peers, "the connection")
@@ -256,6 +261,7 @@ func TestDisconnect(t *testing.T) {
 // TestCall_Timeout: an answer that comes too late, or to no question, does no harm.
 func TestCall_Timeout(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		c := dial(t, h.url, socketio.DialConfig{Revision: revision})
 		p := receive(t, h.peers, "the connection")
@@ -292,6 +298,7 @@ func TestCall_Timeout(t *testing.T) {
 // TestEventQueueFull: who does not take events loses the connection, and can still take those that came before.
 func TestEventQueueFull(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, nil)
 		c := dial(t, h.url, socketio.DialConfig{Revision: revision, EventQueue: 10})
 		p := receive(t, h.peers, "the connection")
@@ -336,6 +343,7 @@ func TestNotEncodable(t *testing.T) {
 // TestManyCallers: many goroutines of many connections call, both ways, and get their own answers.
 func TestManyCallers(t *testing.T) {
 	bothRevisions(t, func(t *testing.T, revision int) {
+		t.Helper()
 		h := newHost(t, socketio.ServerConfig{}, echo)
 		var wg sync.WaitGroup
 		ctx := testContext(t)
