@@ -137,7 +137,7 @@ func (h *host) connect(t *testing.T, rev engineio.Revision) (*client, *session) 
 func (h *host) mute(t *testing.T, rev engineio.Revision) (*websocket.Conn, *session) {
 	t.Helper()
 	dialer := websocket.Dialer{NetDialContext: h.dial}
-	ws, _, err := dialer.Dial(strings.Replace(h.url, "http", "ws", 1)+fmt.Sprintf("/?EIO=%d&transport=websocket", rev), nil) //nolint:bodyclose // the library says it need not be
+	ws, _, err := dialer.Dial(strings.Replace(h.url, "http", "ws", 1)+fmt.Sprintf("/?EIO=%d&transport=websocket", rev), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestHeartbeat(t *testing.T) {
 			if got := <-c.messages; got != "still there" {
 				t.Errorf("revision %d: got %q", rev, got)
 			}
-			c.Conn.Close(nil, 1000, "bye")
+			c.Close(nil, 1000, "bye")
 			var ce *engineio.CloseError
 			if err := <-s.closed; !errors.As(err, &ce) || *ce != (engineio.CloseError{Code: 1000, Reason: "bye"}) {
 				t.Errorf("revision %d: server's end is %v", rev, err)

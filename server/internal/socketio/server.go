@@ -91,7 +91,7 @@ func (s *Server) admit(c *Conn, r *http.Request) {
 	h, err := s.accept(c, r)
 	if err != nil {
 		s.logger.Debug("connection refused", "id", c.eng.ID(), "reason", err)
-		c.refuse(RootNamespace, err.Error())
+		_ = c.refuse(RootNamespace, err.Error()) // the connection ends in any case
 		c.eng.Close(err, closeRefused, "")
 		return
 	}

@@ -27,7 +27,7 @@ type raw struct {
 
 func dialRaw(t *testing.T, url string, revision int) *raw {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.DialContext(testContext(t), fmt.Sprintf("%s/socket.io/?EIO=%d&transport=websocket", strings.Replace(url, "http", "ws", 1), revision), nil) //nolint:bodyclose // the library says it need not be
+	ws, _, err := websocket.DefaultDialer.DialContext(testContext(t), fmt.Sprintf("%s/socket.io/?EIO=%d&transport=websocket", strings.Replace(url, "http", "ws", 1), revision), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
