@@ -32,6 +32,8 @@ const (
 	settlingDivisor = 4
 	// Sender reports that differ from the arrival of the packets by more than this are not believed.
 	maxReportError = time.Second
+	// Nor are such that move a track's clock by more than this against the report before.
+	maxReportStep = 100 * time.Millisecond
 	// A frame may not be stamped later than it came plus this much, nor earlier than it came minus maxBehind.
 	maxAhead  = time.Second
 	maxBehind = 15 * time.Second
@@ -131,8 +133,9 @@ type trackClock struct {
 	ext     int64  // the same, unwrapped, counted from the first
 	arrival time.Duration
 
-	own      offsetFilter // RTP time to ours, by arrival
-	reported bool
+	own      offsetFilter  // RTP time to ours, by arrival
+	heard    bool          // there was a report
+	reported bool          // and it is believed
 	toSender time.Duration // RTP time to the sender's clock, by the last report
 
 	applied   time.Duration // RTP time to ours, as frames are stamped
@@ -182,8 +185,10 @@ func (c *trackClock) report(ntp time.Time, rtp uint32) {
 		c.reported = false
 		return
 	}
-	c.toSender = at - c.media(c.unwrap(rtp))
-	c.reported = true
+	toSender := at - c.media(c.unwrap(rtp))
+	// A report is believed when it agrees with the one before.
+	c.reported = c.heard && (toSender-c.toSender).Abs() < maxReportStep
+	c.toSender, c.heard = toSender, true
 }
 
 func (c *trackClock) target() time.Duration {

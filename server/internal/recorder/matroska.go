@@ -32,6 +32,9 @@ const (
 	trackSubtitle = 17
 )
 
+// maxTrackName bounds the user's id in a file's head, which has limited room.
+const maxTrackName = 256
+
 // stream is one track of a file as the manifest and the header know it. Its JSON is part of the manifest.
 type stream struct {
 	UserID     string `json:"userId"`
@@ -107,7 +110,7 @@ type ebmlCuePoint struct {
 	} `ebml:"CueTrackPositions"`
 }
 
-// layout is all that the head of a file says.
+// fileHead is all that the head of a file says.
 type fileHead struct {
 	docType  string // matroska or webm
 	begin    time.Time
@@ -144,7 +147,7 @@ func (h *fileHead) marshal() (data []byte, n int, err error) {
 	seen := map[uint8]bool{}
 	for n, s := range h.streams {
 		e := ebmlTrackEntry{
-			TrackNumber: uint64(n + 1), TrackUID: uint64(n + 1), TrackType: uint64(s.Type), Name: s.UserID,
+			TrackNumber: uint64(n + 1), TrackUID: uint64(n + 1), TrackType: uint64(s.Type), Name: oneLine(clip(s.UserID, maxTrackName)),
 			Language: "und", CodecID: s.Codec, CodecPrivate: s.Private,
 		}
 		if !seen[s.Type] {

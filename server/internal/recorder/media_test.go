@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +54,7 @@ type source struct {
 	ssrc    uint32
 	rate    float64 // RTP ticks a second, as the source's crystal has it
 	next    *clips.Frame
-	asked   int // for keyframes
+	asked   atomic.Int32 // for keyframes
 }
 
 func newSource(t testing.TB, user string, load func() (*clips.Clip, error)) *source {
@@ -62,7 +63,7 @@ func newSource(t testing.TB, user string, load func() (*clips.Clip, error)) *sou
 	s := &source{clip: c, player: c.Play(), begin: time.Now(), seq: 65500, ts: 0xfffff000, ssrc: 1, rate: float64(c.ClockRate)}
 	s.info = recorder.TrackInfo{
 		UserID: user, StreamID: user + "-camera", Kind: recorder.Video, MimeType: c.MimeType, ClockRate: c.ClockRate,
-		Channels: c.Channels, RequestKeyframe: func() { s.asked++ },
+		Channels: c.Channels, RequestKeyframe: func() { s.asked.Add(1) },
 	}
 	switch c.MimeType {
 	case clips.MimeTypeVP8:

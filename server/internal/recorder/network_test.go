@@ -131,7 +131,7 @@ func TestTrack_Loss(t *testing.T) {
 					return []*rtp.Packet{p}
 				}
 				play(t, 30*time.Second, f)
-				asked := f.asked
+				asked := f.asked.Load()
 				m := demux(t, in(dir, stop(t, rec)[0]))
 				if asked < 5 {
 					t.Errorf("asked for %d keyframes in 30 s of losses", asked)
