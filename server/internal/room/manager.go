@@ -95,7 +95,7 @@ func (m *Manager) reserve(ctx context.Context, opts talkcloud.JoinOptions) (*cor
 		c := m.sessions[key] // none has an empty user
 		switch {
 		case c == nil:
-			c = m.open(key, opts)
+			c = m.open(key, opts) //nolint:contextcheck // a session outlives who asked for it first
 		case c.leaving: // the same user must be out of the room before it enters again
 			m.mu.Unlock()
 			select {

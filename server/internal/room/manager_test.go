@@ -124,8 +124,8 @@ func TestManager_NothingThere(t *testing.T) {
 	}
 }
 
-// TestManager_Cancelled: the attempt goes on as long as one waits for it, and no longer.
-func TestManager_Cancelled(t *testing.T) {
+// TestManager_Canceled: the attempt goes on as long as one waits for it, and no longer.
+func TestManager_Canceled(t *testing.T) {
 	t.Parallel()
 	p, m := newRoom(t)
 	arrived, gate := make(chan struct{}, 10), make(chan struct{})

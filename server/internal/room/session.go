@@ -118,33 +118,29 @@ func (s *Session) change(ctx context.Context, kind Kind, m talkcloud.Message) (t
 
 	sent := make(chan error, 1)
 	go func() {
+		defer close(sent)
 		if kind == Deleted {
 			sent <- conn.Delete(waitCtx, m)
 		} else {
 			sent <- conn.Publish(waitCtx, m)
 		}
 	}()
-	acked := false
 	defer func() {
-		if !acked {
-			cancel()
-			<-sent
+		cancel()
+		for range sent { // until it has returned
 		}
 	}()
+	ack := (<-chan error)(sent)
 	for {
-		var ack <-chan error
-		if !acked {
-			ack = sent
-		}
 		select {
 		case r := <-w.result:
 			settled = true
 			return r.message, r.failure(op)
 		case err := <-ack:
-			acked = true
 			if final(err) {
 				return talkcloud.Message{}, err
 			}
+			ack = nil
 		case <-waitCtx.Done():
 			return talkcloud.Message{}, unconfirmed(ctx, op)
 		}

@@ -270,7 +270,7 @@ func TestSession_RewrittenData(t *testing.T) {
 			if err := sent.UnmarshalJSON(payload); err != nil {
 				return nil, false
 			}
-			sent.FromID, sent.Data = "u", json.RawMessage(sent.Extra["rewritten"])
+			sent.FromID, sent.Data = "u", sent.Extra["rewritten"]
 			go p.Publish("1", sent)
 			return nil, true
 		},

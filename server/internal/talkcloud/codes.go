@@ -39,7 +39,7 @@ func classifyEnvelope(code int) (Kind, string) {
 	case -1:
 		return KindInternal, "failure"
 	case 3001:
-		return KindFailedPrecondition, "the platform's service licence is overdue"
+		return KindFailedPrecondition, "the platform's service license is overdue"
 	case 3002:
 		return KindPermissionDenied, "the company is frozen"
 	case 3003, 4007:
@@ -53,7 +53,7 @@ func classifyEnvelope(code int) (Kind, string) {
 	case 4008, 4012, 4110, 5007, 5200, 5201, 5203, 5204:
 		return KindPermissionDenied, "the room password is wrong, unfit for the role, or needed"
 	case 4020:
-		return KindFailedPrecondition, "the lesson is cancelled"
+		return KindFailedPrecondition, "the lesson is canceled"
 	case 4101, 4102:
 		return KindServerConfig, "the enterprise key is missing or wrong"
 	case 4103, 4106, 4112, 4113, 5009, 5011, 5020, 6002, 6003:

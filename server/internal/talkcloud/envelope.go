@@ -100,8 +100,8 @@ func (c *CourseServers) UnmarshalJSON(data []byte) error {
 	var items []json.RawMessage
 	if raw[0] != '[' {
 		items = append(items, raw)
-	} else if json.Unmarshal(raw, &items) != nil {
-		return nil
+	} else {
+		_ = json.Unmarshal(raw, &items) // cannot fail: it is valid JSON, and an array
 	}
 	for _, item := range items {
 		item = unquote(item)

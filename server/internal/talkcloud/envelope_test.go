@@ -17,8 +17,10 @@ var configCases = []struct {
 	{"courseserver", `{"result":0,"courseserver":"c.test","courseserverport":443}`, []talkcloud.SocketAddress{{Host: "c.test", Port: 443}}},
 	{"a port as a text, no result", `{"courseserver":"c.test","courseserverport":"443"}`, []talkcloud.SocketAddress{{Host: "c.test", Port: 443}}},
 	{"defaults", `{"result":0}`, []talkcloud.SocketAddress{{Host: "web.test", Port: 8889}}},
-	{"newcourseaddr wins", `{"newcourseaddr":[{"name":"cna","signaladdr":"n.test","signalport":"8443"},{"name":"b","signaladdr":"m.test"},{"signaladdr":""}],"courseserver":"c.test"}`,
-		[]talkcloud.SocketAddress{{Host: "n.test", Port: 8443, ServerName: "cna"}, {Host: "m.test", Port: 8889, ServerName: "b"}}},
+	{
+		"newcourseaddr wins", `{"newcourseaddr":[{"name":"cna","signaladdr":"n.test","signalport":"8443"},{"name":"b","signaladdr":"m.test"},{"signaladdr":""}],"courseserver":"c.test"}`,
+		[]talkcloud.SocketAddress{{Host: "n.test", Port: 8443, ServerName: "cna"}, {Host: "m.test", Port: 8889, ServerName: "b"}},
+	},
 	{"newcourseaddr as one object in a text", `{"newcourseaddr":"{\"signaladdr\":\"n.test\",\"signalport\":1}"}`, []talkcloud.SocketAddress{{Host: "n.test", Port: 1}}},
 	{"an empty newcourseaddr", `{"newcourseaddr":[],"courseserver":"c.test"}`, []talkcloud.SocketAddress{{Host: "c.test", Port: 8889}}},
 	{"newcourseaddr of another kind", `{"newcourseaddr":[7,null,"x"],"courseserver":"c.test"}`, []talkcloud.SocketAddress{{Host: "c.test", Port: 8889}}},

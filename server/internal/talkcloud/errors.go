@@ -22,7 +22,7 @@ const (
 	KindUnauthenticated                // a user's name, password or signature is wrong
 	KindServerConfig                   // the enterprise key or company of this service is wrong: the caller cannot help it
 	KindInvalidArgument                // a field is missing or malformed
-	KindFailedPrecondition             // not now: lesson cancelled, licence overdue
+	KindFailedPrecondition             // not now: lesson canceled, license overdue
 	KindResourceExhausted              // a quota or balance of the platform's customer is used up
 	KindUnavailable                    // not reached, or broken off: trying again may help
 	KindDeadline                       // no answer in time

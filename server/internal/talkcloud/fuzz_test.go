@@ -12,6 +12,7 @@ import (
 
 // fuzzWire wants of a wire type: no panic on any JSON, and what it writes it reads back the same.
 func fuzzWire[T any](f *testing.F, seeds ...string) {
+	f.Helper()
 	for _, seed := range seeds {
 		f.Add([]byte(seed))
 	}
@@ -137,6 +138,7 @@ func FuzzParseEvent(f *testing.F) {
 }
 
 func transcriptBodies(tb testing.TB, path string) []string {
+	tb.Helper()
 	var bodies []string
 	for _, line := range readTranscript(tb) {
 		if line.Kind == "http-resp" && line.Path == path {

@@ -23,7 +23,13 @@ import (
 )
 
 // wantKind fails unless err is an *Error of a kind and source.
-func wantKind(t *testing.T, err error, kind talkcloud.Kind, source talkcloud.Source) *talkcloud.Error {
+func wantKind(t *testing.T, err error, kind talkcloud.Kind, source talkcloud.Source) {
+	t.Helper()
+	_ = asError(t, err, kind, source)
+}
+
+// asError is wantKind, for who wants to see more of the error.
+func asError(t *testing.T, err error, kind talkcloud.Kind, source talkcloud.Source) *talkcloud.Error {
 	t.Helper()
 	var e *talkcloud.Error
 	if !errors.As(err, &e) {
@@ -49,6 +55,7 @@ func hijack(raw string) http.HandlerFunc {
 
 // never answers until the client or the test is gone.
 func never(t *testing.T) http.HandlerFunc {
+	t.Helper()
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	return func(_ http.ResponseWriter, r *http.Request) {
@@ -64,6 +71,7 @@ func misbehaviors(t *testing.T) map[string]struct {
 	answer http.HandlerFunc
 	kind   talkcloud.Kind
 } {
+	t.Helper()
 	type bad = struct {
 		answer http.HandlerFunc
 		kind   talkcloud.Kind
@@ -85,13 +93,13 @@ func misbehaviors(t *testing.T) map[string]struct {
 		"unknown code":     {talkcloudtest.Body(`{"result":99999}`), talkcloud.KindInternal},
 		"code as text":     {talkcloudtest.Body(`{"result":"4008"}`), talkcloud.KindPermissionDenied},
 		"huge code":        {talkcloudtest.Body(`{"result":99999999999999}`), talkcloud.KindInternal},
-		"status 500":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, talkcloud.KindUnavailable},
+		"status 500":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, talkcloud.KindUnavailable},
 		"status 503": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, `{"result":0}`)
 		}, talkcloud.KindUnavailable},
 		"status 404":       {http.NotFound, talkcloud.KindInternal},
-		"status 204":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, talkcloud.KindInternal},
+		"status 204":       {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, talkcloud.KindInternal},
 		"closed at once":   {hijack(""), talkcloud.KindUnavailable},
 		"no HTTP":          {hijack("220 smtp.test ESMTP\r\n"), talkcloud.KindUnavailable},
 		"broken off":       {hijack("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"result\":0"), talkcloud.KindUnavailable},
@@ -110,6 +118,7 @@ func misbehaviors(t *testing.T) map[string]struct {
 }
 
 func slowBody(t *testing.T) http.HandlerFunc {
+	t.Helper()
 	wait := never(t)
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"result":0,`)
@@ -234,7 +243,7 @@ func TestCodes(t *testing.T) {
 	} {
 		p.Answer(talkcloud.PathCheckRoom, talkcloudtest.Body(fmt.Sprintf(`{"result":%d,"msg":"why"}`, code)))
 		_, err := c.Join(within(t), talkcloud.JoinOptions{Room: "7"})
-		if e := wantKind(t, err, kind, talkcloud.SourceCheckRoom); e.Code != code || !strings.Contains(e.Error(), "why") {
+		if e := asError(t, err, kind, talkcloud.SourceCheckRoom); e.Code != code || !strings.Contains(e.Error(), "why") {
 			t.Fatalf("error is %v", e)
 		}
 	}
@@ -251,8 +260,13 @@ func TestUserRecordList(t *testing.T) {
 		name, body string
 		want       []string
 	}{
-		{"empty", `[]`, nil}, {"null", `null`, nil}, {"nothing", ``, nil}, {"blank", " \n", nil},
-		{"no data", `{"result":4105,"msg":"no data"}`, nil}, {"no data as text", `{"result":"4105"}`, nil}, {"success without a list", `{"result":0}`, nil},
+		{"empty", `[]`, nil},
+		{"null", `null`, nil},
+		{"nothing", ``, nil},
+		{"blank", " \n", nil},
+		{"no data", `{"result":4105,"msg":"no data"}`, nil},
+		{"no data as text", `{"result":"4105"}`, nil},
+		{"success without a list", `{"result":0}`, nil},
 		{"urls", `["https://files.test/a.mkv","http://files.test/b.mkv?x=1"]`, []string{"https://files.test/a.mkv", "http://files.test/b.mkv?x=1"}},
 		{"a byte order mark, escapes, blanks", "\xef\xbb\xbf[\"https:\\/\\/files.test\\/a.mkv \",\"\",null]", []string{"https://files.test/a.mkv"}},
 		{"relative", `["/files/a.mkv","//files.test/b.mkv"]`, []string{"BASE/files/a.mkv", "https://files.test/b.mkv"}},
@@ -370,7 +384,7 @@ func TestTLS_Unverified(t *testing.T) {
 	p := talkcloudtest.New(t)
 	c := p.NewClient(t, func(cfg *talkcloud.Config) { cfg.RootCAs = nil })
 	_, err := c.Join(within(t), talkcloud.JoinOptions{Room: "7"})
-	if e := wantKind(t, err, talkcloud.KindUnavailable, talkcloud.SourceCheckRoom); !strings.Contains(e.Error(), "x509") {
+	if e := asError(t, err, talkcloud.KindUnavailable, talkcloud.SourceCheckRoom); !strings.Contains(e.Error(), "x509") {
 		t.Fatalf("error is %v", e)
 	}
 }
@@ -448,13 +462,13 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
-		fmt.Fprintf(w, `{"result":4008,"msg":%q}`, fmt.Sprint(r.URL, r.URL.Path, r.PostForm, r.Form.Encode()))
+		_, _ = fmt.Fprintf(w, `{"result":4008,"msg":%q}`, fmt.Sprint(r.URL, r.URL.Path, r.PostForm, r.Form.Encode()))
 	}
 	echoRaw := func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
-			fmt.Fprintf(conn, "%v %v\r\n\r\n", r.URL.Path, r.PostForm)
+			_, _ = fmt.Fprintf(conn, "%v %v\r\n\r\n", r.URL.Path, r.PostForm)
 			_ = conn.Close()
 		}
 	}
@@ -503,7 +517,7 @@ func TestSecrets_NotReached(t *testing.T) {
 	wantKind(t, err, talkcloud.KindUnavailable, talkcloud.SourceUserRecordList)
 	wantNoSecret(t, "the error", everyForm(err))
 	_, err = c.Join(within(t), talkcloud.JoinOptions{Room: "7", Password: "MARKED-password"})
-	if e := wantKind(t, err, talkcloud.KindUnavailable, talkcloud.SourceCheckRoom); e.Code != talkcloud.CodeCheckRoomFailed {
+	if e := asError(t, err, talkcloud.KindUnavailable, talkcloud.SourceCheckRoom); e.Code != talkcloud.CodeCheckRoomFailed {
 		t.Fatalf("error is %v", e)
 	}
 	wantNoSecret(t, "the error", everyForm(err))

@@ -243,8 +243,10 @@ func (c *Client) joinRoom(ctx, joinCtx context.Context, m *membership, sock *soc
 	args, err := sock.Call(joinCtx, EventJoinRoom, join)
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return nil, &Error{Op: m.op(), Source: SourceJoin, Kind: KindDeadline, Err: context.DeadlineExceeded,
-			Message: "no ack of joinRoom within " + c.cfg.JoinTimeout.String()}
+		return nil, &Error{
+			Op: m.op(), Source: SourceJoin, Kind: KindDeadline, Err: context.DeadlineExceeded,
+			Message: "no ack of joinRoom within " + c.cfg.JoinTimeout.String(),
+		}
 	case err != nil:
 		return nil, c.socketError(ctx, m.op(), err)
 	}

@@ -182,7 +182,7 @@ func TestJoin_Ack(t *testing.T) {
 			if tc.ok {
 				return
 			}
-			if e := wantKind(t, err, tc.kind, talkcloud.SourceJoin); e.Code != tc.code {
+			if e := asError(t, err, tc.kind, talkcloud.SourceJoin); e.Code != tc.code {
 				t.Fatalf("code is %d, want %d", e.Code, tc.code)
 			}
 			var refused *talkcloud.RefusedError
@@ -242,7 +242,7 @@ func TestJoin_Turns(t *testing.T) {
 // TestJoin_Socket joins where the socket cannot be reached, or is none.
 func TestJoin_Socket(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestJoin_Socket(t *testing.T) {
 				}
 			})
 			_, err := c.Join(within(t), talkcloud.JoinOptions{Room: "7"})
-			if e := wantKind(t, err, tc.kind, talkcloud.SourceSocket); e.Code != talkcloud.CodeSocketFailed {
+			if e := asError(t, err, tc.kind, talkcloud.SourceSocket); e.Code != talkcloud.CodeSocketFailed {
 				t.Fatalf("error is %v", e)
 			}
 		})
@@ -347,7 +347,7 @@ func TestConn_Acks(t *testing.T) {
 					}
 					continue
 				}
-				e := wantKind(t, err, tc.kind, talkcloud.SourceSignaling)
+				e := asError(t, err, tc.kind, talkcloud.SourceSignaling)
 				var refused *talkcloud.RefusedError
 				if !errors.As(err, &refused) || e.Code != refused.Refusal.Code {
 					t.Fatalf("error is %#v", err)
@@ -496,7 +496,7 @@ func TestJoin_NoWebSocket(t *testing.T) {
 	p := talkcloudtest.NewPlain(t)
 	p.Answer(talkcloud.PathGetConfig, talkcloudtest.Body(`{"courseserver":"`+host+`","courseserverport":`+port+`}`))
 	_, err := p.NewClient(t, nil).Join(within(t), talkcloud.JoinOptions{Room: "7"})
-	if e := wantKind(t, err, talkcloud.KindUnavailable, talkcloud.SourceSocket); !strings.Contains(e.Error(), "404") {
+	if e := asError(t, err, talkcloud.KindUnavailable, talkcloud.SourceSocket); !strings.Contains(e.Error(), "404") {
 		t.Fatalf("error is %v", e)
 	}
 }

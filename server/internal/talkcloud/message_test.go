@@ -54,8 +54,10 @@ var messageCases = []struct {
 	{
 		name: "all that the platform adds",
 		enc:  `{"name":"n","id":"i","toID":"u","data":{"a":1},"fromID":"t1","ts":1795375561,"seq":11,"associatedMsgID":"m","associatedUserID":"u","expires":5,"expiresabs":1795375999}`,
-		dec: talkcloud.Message{Name: "n", ID: "i", To: "u", Data: json.RawMessage(`{"a":1}`), FromID: "t1", TS: 1795375561, Seq: 11,
-			AssociatedMsgID: "m", AssociatedUserID: "u", Expires: 5, ExpiresAbs: 1795375999},
+		dec: talkcloud.Message{
+			Name: "n", ID: "i", To: "u", Data: json.RawMessage(`{"a":1}`), FromID: "t1", TS: 1795375561, Seq: 11,
+			AssociatedMsgID: "m", AssociatedUserID: "u", Expires: 5, ExpiresAbs: 1795375999,
+		},
 	},
 	{
 		name:  "numbers as texts and texts as numbers",
@@ -73,7 +75,8 @@ var messageCases = []struct {
 		name: "unknown fields, and known ones of another type, are kept",
 		enc:  `{"name":"n","type":"count","ts":{"at":1},"seq":"later","write2DB":true}`,
 		dec: talkcloud.Message{Name: "n", Extra: map[string]json.RawMessage{
-			"type": json.RawMessage(`"count"`), "ts": json.RawMessage(`{"at":1}`), "seq": json.RawMessage(`"later"`), "write2DB": json.RawMessage(`true`)}},
+			"type": json.RawMessage(`"count"`), "ts": json.RawMessage(`{"at":1}`), "seq": json.RawMessage(`"later"`), "write2DB": json.RawMessage(`true`),
+		}},
 	},
 	{
 		name:  "a text of an object",
@@ -151,8 +154,15 @@ func TestTimestamp(t *testing.T) {
 		{`"1511860322"`, 1511860322, 1511860322000},
 		{`1511860322123`, 1511860322, 1511860322123},
 		{`"1511860322123"`, 1511860322, 1511860322123},
-		{`0`, 0, 0}, {`151186032`, 0, 0}, {`15118603221`, 0, 0}, {`1511860322123456`, 0, 0}, {`-1511860322`, 0, 0},
-		{`null`, 0, 0}, {`{}`, 0, 0}, {`"soon"`, 0, 0}, {`1e400`, 0, 0},
+		{`0`, 0, 0},
+		{`151186032`, 0, 0},
+		{`15118603221`, 0, 0},
+		{`1511860322123456`, 0, 0},
+		{`-1511860322`, 0, 0},
+		{`null`, 0, 0},
+		{`{}`, 0, 0},
+		{`"soon"`, 0, 0},
+		{`1e400`, 0, 0},
 	} {
 		var ts talkcloud.Timestamp
 		if err := ts.UnmarshalJSON([]byte(tc.enc)); err != nil {
@@ -212,18 +222,36 @@ var classBeginCases = []struct {
 	dec       talkcloud.ClassBegin
 	again     string // what we write, where it differs
 }{
-	{"defaults of the web SDK", `{"recordtype":"1","convert":0,"layout":0,"recordchat":true}`,
-		talkcloud.ClassBegin{RecordType: 1, HasRecordType: true, RecordChat: true}, ""},
-	{"chat off", `{"recordtype":"0","convert":1,"layout":1}`,
-		talkcloud.ClassBegin{HasRecordType: true, Convert: 1, Layout: 1}, ""},
-	{"the document's own", `{"recordchat":true,"convert":0}`,
-		talkcloud.ClassBegin{RecordChat: true}, `{"recordtype":"0","convert":0,"layout":0,"recordchat":true}`},
-	{"a number, and a text", `{"recordtype":2,"convert":"1","recordchat":"1"}`,
-		talkcloud.ClassBegin{RecordType: 2, HasRecordType: true, Convert: 1, RecordChat: true}, `{"recordtype":"2","convert":1,"layout":0,"recordchat":true}`},
-	{"what is no number", `{"recordtype":"mix","convert":[],"layout":{},"recordchat":"false"}`,
-		talkcloud.ClassBegin{}, `{"recordtype":"0","convert":0,"layout":0}`},
-	{"too large", `{"recordtype":1e30,"convert":99999999999}`,
-		talkcloud.ClassBegin{}, `{"recordtype":"0","convert":0,"layout":0}`},
+	{
+		"defaults of the web SDK", `{"recordtype":"1","convert":0,"layout":0,"recordchat":true}`,
+		talkcloud.ClassBegin{RecordType: 1, HasRecordType: true, RecordChat: true},
+		"",
+	},
+	{
+		"chat off", `{"recordtype":"0","convert":1,"layout":1}`,
+		talkcloud.ClassBegin{HasRecordType: true, Convert: 1, Layout: 1},
+		"",
+	},
+	{
+		"the document's own", `{"recordchat":true,"convert":0}`,
+		talkcloud.ClassBegin{RecordChat: true},
+		`{"recordtype":"0","convert":0,"layout":0,"recordchat":true}`,
+	},
+	{
+		"a number, and a text", `{"recordtype":2,"convert":"1","recordchat":"1"}`,
+		talkcloud.ClassBegin{RecordType: 2, HasRecordType: true, Convert: 1, RecordChat: true},
+		`{"recordtype":"2","convert":1,"layout":0,"recordchat":true}`,
+	},
+	{
+		"what is no number", `{"recordtype":"mix","convert":[],"layout":{},"recordchat":"false"}`,
+		talkcloud.ClassBegin{},
+		`{"recordtype":"0","convert":0,"layout":0}`,
+	},
+	{
+		"too large", `{"recordtype":1e30,"convert":99999999999}`,
+		talkcloud.ClassBegin{},
+		`{"recordtype":"0","convert":0,"layout":0}`,
+	},
 	{"empty", `{}`, talkcloud.ClassBegin{}, `{"recordtype":"0","convert":0,"layout":0}`},
 }
 
@@ -260,12 +288,16 @@ func TestClassBegin(t *testing.T) {
 }
 
 var joinReplyCases = []struct{ name, enc, again string }{
-	{"as the vendor's reference answers",
-		`{"roominfo":{"id":"9","p2p":false,"iceServers":[],"streams":[]},"msglist":{"ClassBegin":{"name":"ClassBegin","id":"ClassBegin","seq":11}},"userlist":[{"id":"t1","properties":{"role":0,"nickname":"T"}}]}`, ""},
+	{
+		"as the vendor's reference answers",
+		`{"roominfo":{"id":"9","p2p":false,"iceServers":[],"streams":[]},"msglist":{"ClassBegin":{"name":"ClassBegin","id":"ClassBegin","seq":11}},"userlist":[{"id":"t1","properties":{"role":0,"nickname":"T"}}]}`, "",
+	},
 	{"roominfo alone", `{"roominfo":{}}`, `{"roominfo":{"id":"","p2p":false,"iceServers":[],"streams":[]},"msglist":{},"userlist":[]}`},
 	{"msglist alone, as a text", `{"msglist":"{}"}`, `{"roominfo":{"id":"","p2p":false,"iceServers":[],"streams":[]},"msglist":{},"userlist":[]}`},
-	{"a map of users, more in roominfo", `{"roominfo":{"id":9,"x":1},"msglist":null,"userlist":{"u":{"properties":{"a":1}},"v":7}}`,
-		`{"roominfo":{"id":"9","p2p":false,"iceServers":[],"streams":[],"x":1},"msglist":{},"userlist":[{"id":"u","properties":{"a":1}}]}`},
+	{
+		"a map of users, more in roominfo", `{"roominfo":{"id":9,"x":1},"msglist":null,"userlist":{"u":{"properties":{"a":1}},"v":7}}`,
+		`{"roominfo":{"id":"9","p2p":false,"iceServers":[],"streams":[],"x":1},"msglist":{},"userlist":[{"id":"u","properties":{"a":1}}]}`,
+	},
 }
 
 func TestJoinReply(t *testing.T) {

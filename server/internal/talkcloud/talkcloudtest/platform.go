@@ -62,10 +62,16 @@ type member struct {
 }
 
 // New starts a platform over TLS, closed with the test.
-func New(t testing.TB) *Platform { return start(t, httptest.NewTLSServer) }
+func New(t testing.TB) *Platform {
+	t.Helper()
+	return start(t, httptest.NewTLSServer)
+}
 
 // NewPlain starts a platform without TLS.
-func NewPlain(t testing.TB) *Platform { return start(t, httptest.NewServer) }
+func NewPlain(t testing.TB) *Platform {
+	t.Helper()
+	return start(t, httptest.NewServer)
+}
 
 func start(t testing.TB, serve func(http.Handler) *httptest.Server) *Platform {
 	t.Helper()
@@ -453,7 +459,7 @@ func (h *handler) Close(error) {
 // Refusing gives an address on which nothing listens.
 func Refusing(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
