@@ -3,8 +3,10 @@
 package recording
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,7 +26,7 @@ type Watch struct {
 	log     *store.Watcher
 	pending []*classrecv1.ClassBeginEvent // the snapshot that is still to be sent
 	caught  <-chan struct{}               // nil once synced has been sent
-	resume  uint64                        // everything up to here has been sent
+	resume  uint64                        // the revision up to which everything has been sent
 	silence *time.Timer
 }
 
@@ -85,7 +87,14 @@ func (w *Watch) open(ctx context.Context, filter store.WatchFilter, after uint64
 				w.pending = append(w.pending, presentEvent(e))
 			}
 		}
+		// In the order of the log, so that whoever is cut off in the middle can
+		// resume from the last one.
+		slices.SortFunc(w.pending, func(a, b *classrecv1.ClassBeginEvent) int {
+			return cmp.Compare(a.GetSequence(), b.GetSequence())
+		})
 		after = last
+	} else {
+		after = revisionOf(after)
 	}
 	log, err := w.s.store.Watch(ctx, filter, after)
 	if err != nil {
@@ -156,26 +165,34 @@ func watchError(err error) error {
 	var ahead *store.AheadError
 	switch {
 	case errors.As(err, &slow):
-		return errTooSlow(slow.Resume)
+		return errTooSlow(sequenceOf(slow.Resume))
 	case errors.As(err, &old):
-		return errTooOld(old.Oldest)
+		return errTooOld(sequenceOf(old.Oldest))
 	case errors.As(err, &ahead):
-		return errUnknownSequence(ahead.Last)
+		return errUnknownSequence(sequenceOf(ahead.Last))
 	case err == nil:
 		return errNotRunning()
 	}
 	return err
 }
 
-func syncedMessage(sequence uint64) *classrecv1.WatchClassBeginResponse {
+// sequenceOf returns the API's sequence for a revision of the store: one more,
+// so that 0, which asks for what is on now, is never a place to resume from,
+// not even in a log that is still empty.
+func sequenceOf(revision uint64) uint64 { return revision + 1 }
+
+// revisionOf is the reverse of sequenceOf.
+func revisionOf(sequence uint64) uint64 { return sequence - 1 }
+
+func syncedMessage(revision uint64) *classrecv1.WatchClassBeginResponse {
 	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Synced{
-		Synced: &classrecv1.WatchSynced{Sequence: sequence},
+		Synced: &classrecv1.WatchSynced{Sequence: sequenceOf(revision)},
 	}}
 }
 
-func heartbeatMessage(sequence uint64) *classrecv1.WatchClassBeginResponse {
+func heartbeatMessage(revision uint64) *classrecv1.WatchClassBeginResponse {
 	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Heartbeat{
-		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: sequence, Time: timestamppb.New(now())},
+		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: sequenceOf(revision), Time: timestamppb.New(now())},
 	}}
 }
 
@@ -188,7 +205,7 @@ func eventMessage(ev *classrecv1.ClassBeginEvent) *classrecv1.WatchClassBeginRes
 func loggedEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
 	ev := e.Record.GetEvent()
 	return &classrecv1.ClassBeginEvent{
-		Sequence:   e.Revision,
+		Sequence:   sequenceOf(e.Revision),
 		Action:     ev.GetAction(),
 		Room:       ev.GetRoom(),
 		Recording:  e.Record.GetRecording(),
@@ -203,12 +220,12 @@ func loggedEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
 // presentEvent returns the ADD of a class that is on, for a snapshot.
 func presentEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
 	r := e.Record.GetRecording()
-	sequence := e.Record.GetAddSequence()
-	if sequence == 0 {
-		sequence = e.Revision
+	revision := e.Record.GetAddSequence()
+	if revision == 0 {
+		revision = e.Revision
 	}
 	return &classrecv1.ClassBeginEvent{
-		Sequence:   sequence,
+		Sequence:   sequenceOf(revision),
 		Action:     classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD,
 		Room:       r.GetRoom(),
 		Recording:  r,

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	"github.com/classrec/classrec/server/internal/room"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// observe takes what the session saw.
+func (w *worker) observe(ctx context.Context, ev *room.Event) {
+	switch ev.Kind {
+	case room.Snapshot:
+		w.snapshot(ctx, ev)
+	case room.Published:
+		if ev.Message.Key() == talkcloud.MessageClassBegin {
+			w.begun(ctx, ev.Message, ev.InList)
+		}
+	case room.Deleted:
+		switch ev.Message.Key() {
+		case talkcloud.MessageClassBegin, talkcloud.MessageAllAll:
+			w.ended(ctx, ev.Message, ev.InList)
+		}
+	case room.Connected:
+		w.lost = ev.StateLost
+		w.trouble.Store(nil)
+	case room.Disconnected:
+		w.away = ev.At
+		if ev.Err != nil {
+			err := public(ev.Err)
+			w.trouble.Store(&err)
+		}
+	case room.Ended:
+		w.sessionEnded(ctx, ev.Err)
+	}
+}
+
+func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
+	w.synced, w.op = true, nil
+	for _, m := range ev.Messages {
+		if m.Key() == talkcloud.MessageClassBegin {
+			w.begun(ctx, m, true)
+			return
+		}
+	}
+	w.lost = ev.Vacant
+	w.ended(ctx, talkcloud.Message{}, true)
+}
+
+// begun takes a ClassBegin that is in the room.
+func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
+	w.class = &msg
+	w.sawEcho()
+	if live := w.live(); live != nil {
+		rec := live.Record
+		switch rec.GetRecording().GetState() {
+		case starting:
+			if w.own(rec, msg, inList) {
+				w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg), inList: false})
+				return
+			}
+			w.failStart(ctx, rec.GetId(), errAlreadyBegun(w.freeName(msg)))
+		default:
+			w.apply(ctx, rec.GetId(), begun{msg: msg, inList: inList, gap: w.gap(msg)})
+			w.lost, w.away = false, time.Time{}
+			return
+		}
+	}
+	w.adopt(ctx, msg, inList)
+}
+
+// own tells whether a ClassBegin is the one that this recording published, in
+// this life or the last.
+func (w *worker) own(rec *storev1.Record, msg talkcloud.Message, inList bool) bool {
+	from := string(msg.FromID)
+	switch {
+	case w.sent == rec.GetId() && !inList:
+		return from == "" || from == w.user()
+	case w.resumed == rec.GetId():
+		return from != "" && from == rec.GetJoin().GetUserId()
+	}
+	return w.sent == rec.GetId() && from != "" && from == w.user()
+}
+
+func (w *worker) user() string {
+	if w.session == nil {
+		return ""
+	}
+	return string(w.session.User())
+}
+
+func (w *worker) userID(msg talkcloud.Message) string {
+	if msg.FromID != "" {
+		return string(msg.FromID)
+	}
+	return w.user()
+}
+
+// gap returns what a recording has missed when its ClassBegin had to be
+// published again.
+func (w *worker) gap(msg talkcloud.Message) *classrecv1.RecordingGap {
+	if !w.lost {
+		return nil
+	}
+	gap := &classrecv1.RecordingGap{
+		EndTime: timestamppb.New(messageTime(msg, now())),
+		Reason:  "the room lost its state; the class was begun again",
+	}
+	if !w.away.IsZero() {
+		gap.StartTime = timestamppb.New(w.away)
+	}
+	return gap
+}
+
+// adopt makes a recording of a class that somebody else began.
+func (w *worker) adopt(ctx context.Context, msg talkcloud.Message, inList bool) {
+	at := now()
+	rec := newRecord(w.s.cfg.Tenant, w.room, at)
+	rec.Recording.Origin = classrecv1.RecordingOrigin_RECORDING_ORIGIN_ROOM
+	c := change{Record: rec, now: at}
+	c.begin(begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
+	w.persist(ctx, func() error {
+		if w.live() != nil {
+			return nil // another process was faster
+		}
+		_, err := w.s.store.Append(ctx, rec, w.s.store.RoomRevision(w.s.cfg.Tenant, w.room))
+		return err
+	})
+}
+
+// freeName returns the name that a class begun by msg gets.
+func (w *worker) freeName(msg talkcloud.Message) string {
+	ts := messageTime(msg, now()).Unix()
+	for n := 1; ; n++ {
+		name := Name(w.room, ts, n)
+		if _, err := w.s.store.ByName(w.s.cfg.Tenant, name); err != nil {
+			return name
+		}
+	}
+}
+
+// ended takes that there is no ClassBegin in the room: deleted just now, or
+// gone when we looked.
+func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
+	w.class = nil
+	w.sawEcho()
+	live := w.live()
+	if live == nil {
+		return
+	}
+	r := live.Record.GetRecording()
+	if gone && w.lost && r.GetState() == recording && r.GetOrigin() == classrecv1.RecordingOrigin_RECORDING_ORIGIN_API {
+		return // nobody ended it: work publishes it again
+	}
+	w.apply(ctx, live.Record.GetId(), ended{msg: msg, gone: gone})
+}
+
+// sessionEnded takes that the platform has put us out.
+func (w *worker) sessionEnded(ctx context.Context, err error) {
+	var wire *talkcloud.Error
+	usurped := errors.As(err, &wire) && wire.Code == talkcloud.EvictedSameUser
+	err = public(err)
+	w.trouble.Store(&err)
+	w.leave()
+	w.retry.next()
+	switch live := w.live(); {
+	case isStarting(live):
+		w.failStart(ctx, live.Record.GetId(), err)
+	case usurped:
+		// Somebody else is that user now; the class goes on. Look on as a guest.
+		w.evicted = true
+	case live != nil:
+		w.apply(ctx, live.Record.GetId(), roomClosed{})
+	}
+	w.answer(err)
+}
