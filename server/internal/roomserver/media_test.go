@@ -5,6 +5,7 @@ package roomserver_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,11 +147,38 @@ func TestWHIP(t *testing.T) {
 	teacher.Emit(t, talkcloud.EventEvictParticipant, map[string]any{"id": "camera"})
 	teacher.Wait(t, talkcloud.EventRemoveStream)
 	teacher.Wait(t, talkcloud.EventParticipantLeft)
+	ts := teacher.BeginClass(t, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList})
+	teacher.Publish(t, clip(t))
+	untilBlocks(t, s, mustJSON(t, ts)+"/*.mkv", 30)
+	teacher.EndClass(t)
+	if item := recorded(t, s, "42", ts); len(item.Files) != 1 || item.Files[0].UserID != "teacher" {
+		t.Errorf("recorded with somebody who was put out: %+v", item.Files)
+	}
 	if err := evicted.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
 	if err := alone.Close(); err != nil {
 		t.Errorf("close: %v", err)
+	}
+}
+
+// TestWHIP_Twice has one user publish two streams. The user leaves with the second.
+func TestWHIP_Twice(t *testing.T) {
+	t.Parallel()
+	s := roomservertest.New(t)
+	watcher := s.Join(t, "42", "watcher")
+	camera := s.PublishWHIP(t, "42", "user", clip(t))
+	screen := s.PublishWHIP(t, "42", "user", clip(t))
+	for i, pub := range []*publisher.Publisher{camera, screen} {
+		if err := pub.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		watcher.Wait(t, talkcloud.EventRemoveStream)
+		watcher.Sync(t)
+		left := slices.Contains(names(watcher.Events()), talkcloud.EventParticipantLeft)
+		if last := i == 1; left != last {
+			t.Errorf("after stream %d: left is %t", i+1, left)
+		}
 	}
 }
 
