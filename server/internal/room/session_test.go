@@ -143,9 +143,9 @@ func TestSession_Overtaking(t *testing.T) {
 	p.Publish("1", talkcloud.Message{ID: "a"})
 	begun := p.Publish("1", talkcloud.Message{ID: "a"})
 	p.Script(talkcloudtest.Script{BeforeJoinAck: func(c *socketio.Conn) {
+		_ = c.Emit(talkcloud.EventPubMsg, begun)
 		_ = c.Emit(talkcloud.EventPubMsg, talkcloud.Message{ID: "a", Seq: 1, TS: 1795375562})
 		_ = c.Emit(talkcloud.EventDelMsg, talkcloud.Message{ID: "a", Seq: 2, TS: 1795375563})
-		_ = c.Emit(talkcloud.EventPubMsg, begun)
 	}})
 	s := mustAcquire(t, m, join("1", "u"))
 	sub := mustSubscribe(t, s, begun)

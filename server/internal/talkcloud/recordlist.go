@@ -48,13 +48,11 @@ func (c *Client) UserRecordList(ctx context.Context, q RecordQuery) ([]string, e
 	}
 	u := *c.records
 	u.Path += PathGetUserRecordList
-	u.RawPath = u.EscapedPath()
 	for _, segment := range segments {
 		if !validSegment(segment) {
 			return nil, k.errorf(KindInvalidArgument, nil, "an id or the key cannot stand in a URL path")
 		}
-		u.Path += "/" + segment
-		u.RawPath += "/" + url.PathEscape(segment)
+		u.Path += "/" + segment // escaped when the request is made; there is no slash in it
 	}
 	k.url = &u
 	body, err := c.do(ctx, k)
