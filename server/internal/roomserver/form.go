@@ -95,7 +95,7 @@ func unescapeQuery(text string) string {
 }
 
 func encoded(form string) bool {
-	for i := 0; i < len(form); i++ {
+	for i := range len(form) {
 		switch c := form[i]; {
 		case c <= ' ' || c >= 0x7f:
 			return false
@@ -113,7 +113,7 @@ func isHex(c byte) bool {
 }
 
 func plainKey(key string) bool {
-	for i := 0; i < len(key); i++ {
+	for i := range len(key) {
 		c := key[i] | 0x20
 		if (c < 'a' || c > 'z') && (key[i] < '0' || key[i] > '9') && key[i] != '_' {
 			return false

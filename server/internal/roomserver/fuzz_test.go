@@ -14,25 +14,27 @@ import (
 	"github.com/classrec/classrec/server/internal/roomserver"
 )
 
-// payloads of the captured session, and some that nobody sends.
-var payloads = []string{
-	`{"userId":"t1","roomId":"91795375556973","maxVideo":6,"videofps":15,"videowidth":320,"videoheight":240,"properties":{"role":0,"nickname":"Teacher T","publishstate":0,"hasvideo":true},"roomtype":3,"version":3,"vcodec":0}`,
-	`{"userId":7,"roomId":42,"properties":"{\"role\":\"2\"}"}`,
-	`{"name":"ClassBegin","id":"ClassBegin","toID":"__all","data":"{\"recordtype\":\"1\",\"convert\":0,\"layout\":0,\"recordchat\":true}"}`,
-	`{"name":"UpdateTime","toID":"t1","do_not_save":"","expires":"7","ts":{},"seq":[]}`,
-	`{"toID":"__all","message":"{\"msg\":\"hello\"}"}`,
-	`{"id":{"ids":["a",1],"roles":[2,"0"]},"toID":"__none","properties":{"publishstate":2}}`,
-	`{"id":"u","reason":1}`,
-	`{"state":"ms","data":false,"audio":true,"video":true,"screen":false,"minVideoBW":0,"attributes":{"type":"video"},"extensionId":"t1"}`,
-	`{"streamId":"s","msg":{"type":"offer","sdp":"v=0\r\n"}}`,
-	`{"streamId":"s","msg":{"type":"candidate","candidate":{"sdpMLineIndex":-1,"sdpMid":"end","candidate":"end"}}}`,
-	`{"streamId":1,"msg":"{\"candidate\":\"a=candidate:1 1 udp 1 1.1.1.1 1 typ host\",\"sdpMLineIndex\":\"1e300\"}"}`,
-	`"stream"`, `null`, `[]`, `{}`, `1e999`, `"\ud800"`, `{"id":"\u0000","name":"__x"}`,
+// payloads are those of the captured session, and some that nobody sends.
+func payloads() []string {
+	return []string{
+		`{"userId":"t1","roomId":"91795375556973","maxVideo":6,"videofps":15,"videowidth":320,"videoheight":240,"properties":{"role":0,"nickname":"Teacher T","publishstate":0,"hasvideo":true},"roomtype":3,"version":3,"vcodec":0}`,
+		`{"userId":7,"roomId":42,"properties":"{\"role\":\"2\"}"}`,
+		`{"name":"ClassBegin","id":"ClassBegin","toID":"__all","data":"{\"recordtype\":\"1\",\"convert\":0,\"layout\":0,\"recordchat\":true}"}`,
+		`{"name":"UpdateTime","toID":"t1","do_not_save":"","expires":"7","ts":{},"seq":[]}`,
+		`{"toID":"__all","message":"{\"msg\":\"hello\"}"}`,
+		`{"id":{"ids":["a",1],"roles":[2,"0"]},"toID":"__none","properties":{"publishstate":2}}`,
+		`{"id":"u","reason":1}`,
+		`{"state":"ms","data":false,"audio":true,"video":true,"screen":false,"minVideoBW":0,"attributes":{"type":"video"},"extensionId":"t1"}`,
+		`{"streamId":"s","msg":{"type":"offer","sdp":"v=0\r\n"}}`,
+		`{"streamId":"s","msg":{"type":"candidate","candidate":{"sdpMLineIndex":-1,"sdpMid":"end","candidate":"end"}}}`,
+		`{"streamId":1,"msg":"{\"candidate\":\"a=candidate:1 1 udp 1 1.1.1.1 1 typ host\",\"sdpMLineIndex\":\"1e300\"}"}`,
+		`"stream"`, `null`, `[]`, `{}`, `1e999`, `"\ud800"`, `{"id":"\u0000","name":"__x"}`,
+	}
 }
 
 // FuzzPayload gives every decoder any JSON: it may refuse, and else what it found can be sent on.
 func FuzzPayload(f *testing.F) {
-	for _, seed := range payloads {
+	for _, seed := range payloads() {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

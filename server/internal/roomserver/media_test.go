@@ -194,8 +194,16 @@ func TestWHIP_Refused(t *testing.T) {
 		path, token string
 		status      int
 	}{
-		{"/whip/42", "", 404}, {"/whip/42/", "", 404}, {"/whip/42/a/b", "", 404}, {"/whip/42/__x", "", 404}, {"/whip//u", "", 404},
-		{"/whip/43/u", "", 404}, {"/whip/7/u", "", 401}, {"/whip/7/u", "falsch", 401}, {"/whip/7/u", "geheim", 400}, {"/whip/42/u", "", 400},
+		{"/whip/42", "", 404},
+		{"/whip/42/", "", 404},
+		{"/whip/42/a/b", "", 404},
+		{"/whip/42/__x", "", 404},
+		{"/whip//u", "", 404},
+		{"/whip/43/u", "", 404},
+		{"/whip/7/u", "", 401},
+		{"/whip/7/u", "falsch", 401},
+		{"/whip/7/u", "geheim", 400},
+		{"/whip/42/u", "", 400},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+test.path, strings.NewReader("v=0"))
 		if err != nil {

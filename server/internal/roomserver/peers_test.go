@@ -24,7 +24,7 @@ type rawPeer struct {
 	ws *websocket.Conn
 }
 
-// dialRaw connects with a revision of engine.io. Nothing has been read yet.
+// dialRaw connects with a revision of engine.io, up to before joinRoom. Nothing has been read yet.
 func dialRaw(t *testing.T, s *roomservertest.Server, revision string) *rawPeer {
 	t.Helper()
 	dialer := websocket.Dialer{TLSClientConfig: s.TLSConfig()}
@@ -42,7 +42,11 @@ func dialRaw(t *testing.T, s *roomservertest.Server, revision string) *rawPeer {
 	}
 	resp.Body.Close()
 	t.Cleanup(func() { ws.Close() })
-	return &rawPeer{t, ws}
+	p := &rawPeer{t, ws}
+	if revision == "4" {
+		p.send("40") // the client connects the namespace
+	}
+	return p
 }
 
 func (p *rawPeer) send(frames ...string) {
@@ -71,6 +75,16 @@ func (p *rawPeer) end() error {
 // TestGarbage sends frames that break the protocol: that connection ends, and no other.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
+	for _, revision := range []string{"3", "4"} {
+		t.Run("EIO"+revision, func(t *testing.T) {
+			t.Parallel()
+			testGarbage(t, revision)
+		})
+	}
+}
+
+func testGarbage(t *testing.T, revision string) {
+	t.Helper()
 	s := roomservertest.New(t, roomservertest.Config(func(c *roomserver.Config) { c.MaxMessageBytes = 64 << 10 }))
 	teacher := s.Join(t, "42", "teacher")
 	join := `420["joinRoom",{"userId":"%s","roomId":"42","properties":{}}]`
@@ -78,7 +92,7 @@ func TestGarbage(t *testing.T) {
 		`42["pubMsg",{"name":`, `42{"a":1}`, `42[]`, `42[1]`, `9`, `4`, `49`, "\xff\xfe", `42["pubMsg",` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `]`,
 		`42["pubMsg","` + strings.Repeat("x", 70<<10) + `"]`, `451-["x",{"_placeholder":true,"num":0}]`,
 	} {
-		p := dialRaw(t, s, "3")
+		p := dialRaw(t, s, revision)
 		id := fmt.Sprint("garbage", i)
 		p.send(fmt.Sprintf(join, id), garbage)
 		if err := p.end(); err == nil {
@@ -88,7 +102,7 @@ func TestGarbage(t *testing.T) {
 			t.Errorf("%.40q: %s, want %s", garbage, got, want)
 		}
 	}
-	binary := dialRaw(t, s, "3")
+	binary := dialRaw(t, s, revision)
 	binary.send(fmt.Sprintf(join, "binary"))
 	if err := binary.ws.WriteMessage(websocket.BinaryMessage, []byte{4, 1, 2}); err != nil {
 		t.Fatal(err)

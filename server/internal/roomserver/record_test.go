@@ -403,8 +403,10 @@ func TestRecord_Lists(t *testing.T) {
 		}
 	}
 	// an escape out of the directory, a listing, and what is not in the manifest
-	for _, path := range []string{"/files/", "/files/42", "/files/42/" + mustJSON(t, ts[0]), "/files/42/" + mustJSON(t, ts[0]) + "/class.json",
-		"/files/42/" + mustJSON(t, ts[0]) + "/recording.json", "/files/42/..%2f" + mustJSON(t, ts[0]) + "/student.mkv", "/files/%2e%2e/%2e%2e/x"} {
+	for _, path := range []string{
+		"/files/", "/files/42", "/files/42/" + mustJSON(t, ts[0]), "/files/42/" + mustJSON(t, ts[0]) + "/class.json",
+		"/files/42/" + mustJSON(t, ts[0]) + "/recording.json", "/files/42/..%2f" + mustJSON(t, ts[0]) + "/student.mkv", "/files/%2e%2e/%2e%2e/x",
+	} {
 		if status, _ := request(t, s, "GET", path, ""); status != http.StatusNotFound {
 			t.Errorf("%s: status %d", path, status)
 		}

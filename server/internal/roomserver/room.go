@@ -184,15 +184,15 @@ func (r *room) peopleFor(p *participant) []*participant {
 	return others
 }
 
-// deliver sends an event to whom it is for, encoded once. It tells whether it could be encoded and is not too big.
-func (r *room) deliver(to string, sender *participant, event string, payload any) bool {
+// deliver sends an event to whom it is for, encoded once.
+func (r *room) deliver(to string, sender *participant, event string, payload any) {
 	if to == talkcloud.ToNone {
-		return true
+		return
 	}
 	f, err := socketio.NewFrame(event, payload)
 	if err != nil {
 		r.server.log.Warn("event not sent", "room", r.id, "event", event, "error", err)
-		return false
+		return
 	}
 	switch to {
 	case talkcloud.ToAll, talkcloud.ToAllExceptSender, talkcloud.ToAllExceptAuditor:
@@ -208,7 +208,6 @@ func (r *room) deliver(to string, sender *participant, event string, payload any
 			p.send(f)
 		}
 	}
-	return true
 }
 
 // now is the room's time as the wire tells it, in Unix seconds.

@@ -315,7 +315,9 @@ func TestMessages_Limits(t *testing.T) {
 		m    talkcloud.Message
 		want string
 	}{
-		{message("1", 10), ""}, {message("2", 10), ""}, {message("3", 10), ""},
+		{message("1", 10), ""},
+		{message("2", 10), ""},
+		{message("3", 10), ""},
 		{message("4", 10), "LIMIT_EXCEEDED"},
 		{message("3", 500), ""},
 		{message("3", 2500), "LIMIT_EXCEEDED"},
@@ -532,16 +534,27 @@ func TestRefusals(t *testing.T) {
 	s := roomservertest.New(t)
 	teacher, student, _ := class(t, s)
 	for _, test := range []struct{ event, payload, want string }{
-		{"pubMsg", `1`, "BAD_PAYLOAD"}, {"pubMsg", `null`, "BAD_PAYLOAD"}, {"pubMsg", `{}`, "BAD_PAYLOAD"}, {"pubMsg", `"{"`, "BAD_PAYLOAD"},
-		{"delMsg", `[]`, "BAD_PAYLOAD"}, {"delMsg", `{"id":[]}`, "BAD_PAYLOAD"},
-		{"sendMessage", `"hi"`, "BAD_PAYLOAD"}, {"sendMessage", `{"toID":"__all"}`, "BAD_PAYLOAD"},
-		{"setProperty", `{}`, "BAD_PAYLOAD"}, {"setProperty", `{"id":"x","properties":[]}`, "BAD_PAYLOAD"}, {"setProperty", `{"id":{},"properties":{"a":1}}`, "BAD_PAYLOAD"},
-		{"evictParticipant", `"teacher"`, "BAD_PAYLOAD"}, {"evictParticipant", `{}`, "BAD_PAYLOAD"}, {"getUser", `[]`, "BAD_PAYLOAD"},
-		{"publish", `true`, "BAD_PAYLOAD"}, {"signaling_message", `{"streamId":"x"}`, "BAD_PAYLOAD"},
+		{"pubMsg", `1`, "BAD_PAYLOAD"},
+		{"pubMsg", `null`, "BAD_PAYLOAD"},
+		{"pubMsg", `{}`, "BAD_PAYLOAD"},
+		{"pubMsg", `"{"`, "BAD_PAYLOAD"},
+		{"delMsg", `[]`, "BAD_PAYLOAD"},
+		{"delMsg", `{"id":[]}`, "BAD_PAYLOAD"},
+		{"sendMessage", `"hi"`, "BAD_PAYLOAD"},
+		{"sendMessage", `{"toID":"__all"}`, "BAD_PAYLOAD"},
+		{"setProperty", `{}`, "BAD_PAYLOAD"},
+		{"setProperty", `{"id":"x","properties":[]}`, "BAD_PAYLOAD"},
+		{"setProperty", `{"id":{},"properties":{"a":1}}`, "BAD_PAYLOAD"},
+		{"evictParticipant", `"teacher"`, "BAD_PAYLOAD"},
+		{"evictParticipant", `{}`, "BAD_PAYLOAD"},
+		{"getUser", `[]`, "BAD_PAYLOAD"},
+		{"publish", `true`, "BAD_PAYLOAD"},
+		{"signaling_message", `{"streamId":"x"}`, "BAD_PAYLOAD"},
 		{"signaling_message", `{"streamId":"x","msg":{"type":"offer","sdp":"v=0"}}`, "UNKNOWN_STREAM"},
 		{"signaling_message", `{"streamId":"x","msg":{"type":"candidate"}}`, "UNKNOWN_STREAM"},
 		{"signaling_message", `{"streamId":"x","msg":{"type":"updatestream"}}`, "UNKNOWN_STREAM"},
-		{"subscribe", `{"streamId":"x"}`, "NOT_SUPPORTED"}, {"fly", `{}`, "UNKNOWN_EVENT"},
+		{"subscribe", `{"streamId":"x"}`, "NOT_SUPPORTED"},
+		{"fly", `{}`, "UNKNOWN_EVENT"},
 	} {
 		if ack := student.Call(t, test.event, json.RawMessage(test.payload), nil); refusal(ack) != test.want {
 			t.Errorf("%s %s: ack %s, want %s", test.event, test.payload, ack, test.want)
@@ -575,10 +588,14 @@ func TestRefusals_Join(t *testing.T) {
 	}
 	for _, test := range []struct{ event, payload, want string }{
 		{"pubMsg", `{"name":"x"}`, "NOT_JOINED"},
-		{"joinRoom", `1`, "BAD_PAYLOAD"}, {"joinRoom", `{}`, "BAD_ID"},
-		{"joinRoom", `{"roomId":"42"}`, "BAD_ID"}, {"joinRoom", `{"userId":"u","roomId":{}}`, "BAD_ID"},
-		{"joinRoom", `{"userId":"__all","roomId":"42"}`, "BAD_ID"}, {"joinRoom", `{"userId":"a/b","roomId":"42"}`, "BAD_ID"},
-		{"joinRoom", `{"userId":"u\n","roomId":"42"}`, "BAD_ID"}, {"joinRoom", `{"userId":"` + strings.Repeat("u", 129) + `","roomId":"42"}`, "BAD_ID"},
+		{"joinRoom", `1`, "BAD_PAYLOAD"},
+		{"joinRoom", `{}`, "BAD_ID"},
+		{"joinRoom", `{"roomId":"42"}`, "BAD_ID"},
+		{"joinRoom", `{"userId":"u","roomId":{}}`, "BAD_ID"},
+		{"joinRoom", `{"userId":"__all","roomId":"42"}`, "BAD_ID"},
+		{"joinRoom", `{"userId":"a/b","roomId":"42"}`, "BAD_ID"},
+		{"joinRoom", `{"userId":"u\n","roomId":"42"}`, "BAD_ID"},
+		{"joinRoom", `{"userId":"` + strings.Repeat("u", 129) + `","roomId":"42"}`, "BAD_ID"},
 		{"joinRoom", `{"userId":"u","roomId":"43"}`, "NO_SUCH_ROOM"},
 		{"joinRoom", `{"userId":"u","roomId":"42","properties":{"x":"` + strings.Repeat("x", 200) + `"}}`, "LIMIT_EXCEEDED"},
 		{"joinRoom", `{"userId":"u","roomId":42,"properties":7}`, ""},

@@ -19,7 +19,7 @@ import (
 	"github.com/classrec/classrec/server/internal/roomservertest"
 )
 
-// transcriptLine is one line of testdata/transcript.jsonl: what the vendor's web SDK and a reference server said.
+// transcriptLine is one line of the captured session: what the vendor's web SDK or a reference server said.
 type transcriptLine struct {
 	Step   string
 	Client string
@@ -60,7 +60,7 @@ func TestTranscript(t *testing.T) {
 
 func readTranscript(t *testing.T) []transcriptLine {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "transcript.jsonl"))
+	f, err := os.Open(filepath.Join("..", "talkcloud", "testdata", "transcript.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

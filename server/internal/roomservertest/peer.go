@@ -42,7 +42,6 @@ type joining struct {
 	role       int
 	password   string
 	revision   int
-	eventQueue int
 	properties map[string]any
 }
 

@@ -94,7 +94,10 @@ func New(tb testing.TB, options ...Option) *Server {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	room := s.room.Load()
 	if room == nil {
-		panic(http.ErrAbortHandler) // the way to end a connection without an answer
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = c.Close()
+		}
+		return
 	}
 	room.Handler().ServeHTTP(w, r)
 }
