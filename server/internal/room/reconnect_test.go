@@ -324,3 +324,26 @@ func TestSession_Evicted(t *testing.T) {
 		mustSubscribe(t, again)
 	}
 }
+
+// TestSession_Vacant tells a room in which there was nothing and nobody from any other.
+func TestSession_Vacant(t *testing.T) {
+	t.Parallel()
+	p, m := newRoom(t)
+	vacant := func(s *room.Session) bool {
+		sub := s.Subscribe()
+		defer sub.Close()
+		return waitEvent(t, sub, room.Snapshot).Vacant
+	}
+	first := mustAcquire(t, m, join("1", "u"))
+	if !vacant(first) || vacant(mustAcquire(t, m, join("1", "v"))) {
+		t.Fatal("only the first found the room vacant")
+	}
+	mustPublish(t, first, classBegin())
+	if vacant(first) {
+		t.Fatal("a room with a message is not vacant")
+	}
+	p.Save("2", talkcloud.Message{ID: "a"})
+	if vacant(mustAcquire(t, m, join("2", "u"))) {
+		t.Fatal("a room with a message is not vacant")
+	}
+}

@@ -215,7 +215,7 @@ func (l *MessageList) add(key string, raw json.RawMessage) {
 	if m.UnmarshalJSON(raw) != nil {
 		return
 	}
-	if m.ID == "" {
+	if m.ID == "" && key != m.Name { // a missing id is the name
 		m.ID = key
 	}
 	if m.Key() != "" {
