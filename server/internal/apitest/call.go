@@ -20,6 +20,7 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -101,7 +102,7 @@ func (o Outcome) Recording(tb testing.TB) *classrecv1.Recording {
 // is no outcome: no answer, or none that can be read.
 func (s *Server) TryCall(ctx context.Context, way Transport, call Call) (Outcome, error) {
 	if way == GRPC {
-		return s.callGRPC(ctx, call)
+		return callGRPC(ctx, s.life.conn, call)
 	}
 	r, err := s.restRequest(ctx, call)
 	if err != nil {
@@ -135,7 +136,26 @@ func (c Call) json() []byte {
 	return []byte(c.Request)
 }
 
-func (s *Server) callGRPC(ctx context.Context, call Call) (Outcome, error) {
+// Remote is a server in another process.
+type Remote struct{ conn *grpc.ClientConn }
+
+// Dial makes a client of the gRPC server at an address, closed with the test.
+func Dial(tb testing.TB, address string) *Remote {
+	tb.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	return &Remote{conn}
+}
+
+// Call is [Server.TryCall] over gRPC.
+func (r *Remote) Call(ctx context.Context, call Call) (Outcome, error) {
+	return callGRPC(ctx, r.conn, call)
+}
+
+func callGRPC(ctx context.Context, conn *grpc.ClientConn, call Call) (Outcome, error) {
 	m, err := method(call.Name)
 	if err != nil {
 		return Outcome{}, err
@@ -153,9 +173,9 @@ func (s *Server) callGRPC(ctx context.Context, call Call) (Outcome, error) {
 	}
 	path := fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())
 	if m.IsStreamingServer() {
-		err = s.first(ctx, path, req, res)
+		err = first(ctx, conn, path, req, res)
 	} else {
-		err = s.life.conn.Invoke(ctx, path, req, res)
+		err = conn.Invoke(ctx, path, req, res)
 	}
 	if err != nil {
 		return outcomeOf(status.Convert(err)), nil
@@ -165,10 +185,10 @@ func (s *Server) callGRPC(ctx context.Context, call Call) (Outcome, error) {
 }
 
 // first receives the first message of a stream.
-func (s *Server) first(ctx context.Context, path string, req, res proto.Message) error {
+func first(ctx context.Context, conn *grpc.ClientConn, path string, req, res proto.Message) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := s.life.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path)
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path)
 	if err != nil {
 		return err
 	}

@@ -44,9 +44,10 @@ func JoinAt(tb testing.TB, platform, room, user string) *Participant {
 	}
 	p := &Participant{conn: conn, changed: make(chan struct{})}
 	collected := make(chan struct{})
+	events := conn.Events() // before Close, after which there are none
 	go func() {
 		defer close(collected)
-		p.collect()
+		p.collect(events)
 	}()
 	tb.Cleanup(func() {
 		_ = conn.Close()
@@ -56,8 +57,8 @@ func JoinAt(tb testing.TB, platform, room, user string) *Participant {
 	return p
 }
 
-func (p *Participant) collect() {
-	for ev := range p.conn.Events() {
+func (p *Participant) collect(events <-chan talkcloud.Event) {
+	for ev := range events {
 		p.add(ev, false)
 	}
 	p.add(talkcloud.Event{}, true)
@@ -171,6 +172,20 @@ func (p *Participant) Sync(tb testing.TB) {
 		tb.Fatalf("%s: waiting for an own message: %v", p.ID(), err)
 	}
 }
+
+// Others are those who were in the room already when the participant came.
+func (p *Participant) Others() []string {
+	var users []string
+	for _, other := range p.conn.Reply().Users {
+		if other.ID != p.conn.UserID() {
+			users = append(users, string(other.ID))
+		}
+	}
+	return users
+}
+
+// Saved are the messages that the room had when the participant came.
+func (p *Participant) Saved() []talkcloud.Message { return p.conn.Reply().Messages }
 
 // AwaitLeft waits until a user has left the room.
 func (p *Participant) AwaitLeft(tb testing.TB, user string) {

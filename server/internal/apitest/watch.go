@@ -176,6 +176,9 @@ func kind(m *classrecv1.WatchClassBeginResponse) string {
 	return "add"
 }
 
+// Close ends the watch.
+func (w *Stream) Close() { w.close() }
+
 // Next waits for the next message.
 func (w *Stream) Next(tb testing.TB) *classrecv1.WatchClassBeginResponse {
 	tb.Helper()
