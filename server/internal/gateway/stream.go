@@ -110,7 +110,8 @@ func (s *streamWriter) finish(m proto.Message, end string) error {
 	return s.rc.Flush()
 }
 
-// end takes the time limit off the connection, which may serve more requests.
+// end takes the time limit of the last message off the connection: the stream's
+// end is still to be written.
 func (s *streamWriter) end() { _ = s.rc.SetWriteDeadline(time.Time{}) }
 
 // eventOf names a message for an EventSource.
