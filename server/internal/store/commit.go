@@ -79,6 +79,7 @@ func (s *Store) commit(replies *nats.Subscription, inbox string) {
 			select {
 			case call := <-s.appends:
 				calls = append(calls, call)
+			case <-c.healLater():
 			case <-s.lifetime.Done():
 				return
 			}
@@ -103,6 +104,16 @@ func (s *Store) commit(replies *nats.Subscription, inbox string) {
 		}
 		calls = c.write(calls)
 	}
+}
+
+// healLater returns a channel that gets a value when it is time to heal though
+// nobody appends: readers may wait for it at the gate. It is nil when the last
+// write went well.
+func (c *committer) healLater() <-chan time.Time {
+	if c.server == nil || c.failed.Load() == nil {
+		return nil
+	}
+	return time.After(healWait)
 }
 
 // heal restarts the embedded server when the last write has failed for an
@@ -184,6 +195,9 @@ func (c *committer) writeOne(call *appendCall) {
 	ack, err := c.request(c.message(call))
 	if err == nil {
 		err = ack.err()
+	}
+	if err == nil {
+		c.gate.stored(ack.Sequence)
 	}
 	c.answer(call, ack.Sequence, err)
 }

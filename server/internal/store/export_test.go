@@ -29,12 +29,26 @@ func Encode(rec *storev1.Record) []byte {
 	return data
 }
 
+// Syncs tells whether the embedded server syncs every write.
+func Syncs(s *Store) bool { return s.server.server.JetStreamConfig().SyncAlways }
+
+// Recover makes the embedded server recover its files, as after an error of
+// the disk.
+func Recover(s *Store) error {
+	if err := s.server.restart(); err != nil {
+		return err
+	}
+	s.gate.abandon()
+	return nil
+}
+
 // Gate is the gate between the log and its readers.
 type Gate struct{ g *gate }
 
 func NewGate() Gate                                   { return Gate{newGate()} }
 func (g Gate) Begin()                                 { g.g.begin() }
 func (g Gate) End(last uint64)                        { g.g.end(last) }
+func (g Gate) Stored(sequence uint64)                 { g.g.stored(sequence) }
 func (g Gate) Abandon()                               { g.g.abandon() }
 func (g Gate) Close()                                 { g.g.close() }
 func (g Gate) Enter(stop func()) int                  { return g.g.enter(stop) }

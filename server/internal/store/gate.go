@@ -24,14 +24,21 @@ func newGate() *gate {
 	return g
 }
 
-// begin is called before a shared write.
+// begin is called before a shared write, and stored after every other one.
 func (g *gate) begin() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.writing = true
 }
 
-// end is called after it; last is the last sequence that it synced, 0 when
+// stored is called when a write that is not shared is on the disk.
+func (g *gate) stored(sequence uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.synced = max(g.synced, sequence)
+}
+
+// end is called after a shared write; last is the last sequence that it synced, 0 when
 // nothing of it was stored.
 func (g *gate) end(last uint64) {
 	g.mu.Lock()

@@ -42,6 +42,10 @@ func TestGate(t *testing.T) {
 				if !<-pass(g, 10) {
 					t.Error("what is synced does not pass")
 				}
+				g.Stored(12)
+				if !<-pass(g, 12) {
+					t.Error("what was stored alone does not pass")
+				}
 				answer := pass(g, 15)
 				select {
 				case <-answer:

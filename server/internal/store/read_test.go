@@ -124,6 +124,32 @@ func TestStore_NameMoves(t *testing.T) {
 	}
 }
 
+func TestStore_KnowsURL(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	put := func(room string, urls ...string) {
+		t.Helper()
+		rec := newRecord(room, "id", available)
+		rec.Recording.Urls = urls
+		mustAppend(t, s, rec)
+	}
+	check := func(want ...bool) {
+		t.Helper()
+		for i, url := range []string{"u1", "u2", "u3"} {
+			if s.KnowsURL(tenant, url) != want[i] || s.KnowsURL("other", url) {
+				t.Errorf("%s: not %v", url, want[i])
+			}
+		}
+	}
+	put("a", "u1", "u2")
+	put("b", "u2", "u2")
+	check(true, true, false)
+	put("a", "u3")
+	check(false, true, true)
+	put("b")
+	check(false, false, true)
+}
+
 func TestWait_SeesEachChange(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -277,13 +278,7 @@ func TestStore_ServerGoesAndComes(t *testing.T) {
 		}
 	})
 	// What was sent while it was away may have been stored after all.
-	waitFor(t, func() bool {
-		_, err := s.Append(t.Context(), newRecord("room", "id", processing), s.RoomRevision(tenant, "room"))
-		if err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) {
-			t.Fatalf("append: %v", err)
-		}
-		return err == nil
-	})
+	appendSome(t, s)
 	if s.Err() != nil {
 		t.Errorf("err: %v", s.Err())
 	}
@@ -312,8 +307,7 @@ func TestStore_FullIsUnavailable(t *testing.T) {
 // fill appends until the store refuses, and returns the last sequence.
 func fill(t testing.TB, s *store.Store) uint64 {
 	t.Helper()
-	rec := newRecord("room", "id", available)
-	rec.ClassBeginData = strings.Repeat("x", 4<<10)
+	rec := sized("room", 4<<10)
 	for range 1000 {
 		stored := s.LastSequence()
 		begin := time.Now()
@@ -336,6 +330,26 @@ func fill(t testing.TB, s *store.Store) uint64 {
 	return 0
 }
 
+// It syncs each write, and goes on so when it has recovered its files; a
+// watcher does not notice.
+func TestStore_SyncsBeforeAndAfterRecovery(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	w := mustWatch(t, s, everything, 0)
+	for range 3 {
+		if !store.Syncs(s) {
+			t.Fatal("writes are not synced")
+		}
+		e := mustAppend(t, s, newRecord("room", "id", available))
+		if got := mustReceive(t, w); got != e.Revision {
+			t.Fatalf("got %d, want %d", got, e.Revision)
+		}
+		if err := store.Recover(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The disk has no more room, and then has: a limit on the size of files stands
 // for the disk, in a process of its own. TestStore_DiskChild runs there.
 func TestStore_DiskFullAndFreed(t *testing.T) {
@@ -346,6 +360,25 @@ func TestStore_DiskFullAndFreed(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestStore_DiskChild") {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+// sized makes a record of about so many bytes.
+func sized(room string, bytes int) *storev1.Record {
+	rec := newRecord(room, "id", available)
+	rec.ClassBeginData = strings.Repeat("x", bytes)
+	return rec
+}
+
+// appendSome appends as soon as it can.
+func appendSome(t testing.TB, s *store.Store) {
+	t.Helper()
+	waitFor(t, func() bool {
+		_, err := s.Append(t.Context(), newRecord("room", "id", available), s.RoomRevision(tenant, "room"))
+		if err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) {
+			t.Fatalf("append: %v", err)
+		}
+		return err == nil
+	})
 }
 
 const limitVariable = "CLASSREC_STORE_TEST_LIMIT"
@@ -370,36 +403,35 @@ func TestStore_DiskChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	stored := fill(t, s)
-	large := func(room string) *storev1.Record {
-		rec := newRecord(room, "id", starting)
-		rec.ClassBeginData = strings.Repeat("x", 4<<10)
-		return rec
+	if _, err := s.Append(t.Context(), sized("more", 4<<10), 0); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("append to a full disk: %v", err)
 	}
-	for range 2 { // it stays so
-		if _, err := s.Append(t.Context(), large("more"), 0); !errors.Is(err, store.ErrUnavailable) {
-			t.Fatalf("append to a full disk: %v", err)
-		}
+	// Some room again, which a shared write uses up.
+	small.Cur += 30 << 10
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
+		t.Fatal(err)
 	}
+	appendSome(t, s)
 	var wg sync.WaitGroup
-	for i := range 100 { // in shared writes too
+	var refused atomic.Int64
+	for i := range 60 {
 		wg.Go(func() {
-			_, err := s.Append(t.Context(), large(fmt.Sprint("crowd", i)), 0)
-			if !errors.Is(err, store.ErrUnavailable) {
+			_, err := s.Append(t.Context(), sized(fmt.Sprint("crowd", i), 1<<10), 0)
+			if errors.Is(err, store.ErrUnavailable) {
+				refused.Add(1)
+			} else if err != nil {
 				t.Errorf("append to a full disk: %v", err)
 			}
 		})
 	}
 	wg.Wait()
+	if refused.Load() == 0 {
+		t.Error("all of the crowd found room")
+	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool {
-		_, err := s.Append(t.Context(), newRecord("room", "id", available), s.RoomRevision(tenant, "room"))
-		if err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) {
-			t.Fatalf("append: %v", err)
-		}
-		return err == nil
-	})
+	appendSome(t, s)
 	if s.Err() != nil {
 		t.Errorf("err: %v", s.Err())
 	}

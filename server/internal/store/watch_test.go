@@ -134,6 +134,73 @@ func follow(ctx context.Context, s *store.Store, f store.WatchFilter, reads []in
 	return got, nil
 }
 
+// The index may be ahead of the watchers: what it has shown already does not
+// come to a watcher that begins after it.
+func TestWatch_BeginsAfterWhatWasRead(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for range 300 {
+		e := mustAppend(t, s, newRecord("room", "id", available))
+		w := mustWatch(t, s, everything, s.LastSequence())
+		next := mustAppend(t, s, newRecord("room", "id", available))
+		if got := mustReceive(t, w); got != next.Revision {
+			t.Fatalf("after %d came %d", e.Revision, got)
+		}
+		w.Close()
+	}
+}
+
+func TestWatch_TellsWhenItHasCaughtUp(t *testing.T) {
+	t.Parallel()
+	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 2, History: 1})
+	for range 20 {
+		mustAppend(t, s, newRecord("room", "id", available))
+	}
+	w := mustWatch(t, s, everything, 5)
+	for i := uint64(6); i <= 20; i++ {
+		if got := mustReceive(t, w); got != i {
+			t.Fatalf("got %d, want %d", got, i)
+		}
+	}
+	<-w.CaughtUp()
+	if w.UpTo() != 20 {
+		t.Fatalf("caught up at %d", w.UpTo())
+	}
+	quick := mustWatch(t, s, everything, 20)
+	<-quick.CaughtUp()
+}
+
+// A snapshot and what is watched after it are the whole.
+func TestSnapshot_GoesOnAsAWatch(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	const rooms = 100
+	var wg sync.WaitGroup
+	for i := range rooms {
+		wg.Go(func() { mustAppend(t, s, newRecord(fmt.Sprint("room", i), "id", starting)) })
+	}
+	last, live := s.Snapshot(everything)
+	w := mustWatch(t, s, everything, last)
+	seen := make(map[uint64]bool)
+	for _, e := range live {
+		seen[e.Revision] = true
+	}
+	wg.Wait()
+	for len(seen) < rooms {
+		got := mustReceive(t, w)
+		if seen[got] || got <= last {
+			t.Fatalf("%d comes again after the snapshot at %d", got, last)
+		}
+		seen[got] = true
+	}
+	if _, live := s.Snapshot(store.WatchFilter{Tenant: tenant, Room: "room7"}); len(live) != 1 {
+		t.Errorf("of one room: %v", live)
+	}
+	if _, live := s.Snapshot(store.WatchFilter{Tenant: "other"}); len(live) != 0 {
+		t.Errorf("of another tenant: %v", live)
+	}
+}
+
 func TestWatch_SlowOneIsToldAndCostsOthersNothing(t *testing.T) {
 	t.Parallel()
 	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 4})
