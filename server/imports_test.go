@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"server/internal/publisher":       {"internal/clips"},
 	"server/internal/demo":            {"client", "server", "internal/publisher", "internal/clips", "internal/talkcloud", "internal/recorder", "gen"},
 	"server/internal/gateway/console": {},
+	"server/internal/e2e":             {},
 }
 
 // onlyImporters are the packages that may import a module or a part of it, so
