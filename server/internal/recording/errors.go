@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -168,10 +169,28 @@ func public(err error) error {
 	return &Error{Kind: KindInternal, Reason: "INTERNAL", Message: "internal error", err: err}
 }
 
-// refusal is the platform's own no to a ClassBegin.
-func refusal(err *talkcloud.RefusedError) error {
-	e := &Error{Kind: KindFailedPrecondition, Reason: "PLATFORM_REFUSED", Message: err.Error(), err: err}
-	if reason := err.Refusal.Reason; reason != "" {
+// reasonWord is what a reason must look like, whoever gave it.
+var reasonWord = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,62}$`)
+
+// refusal is the platform's own no. A code that is documented says what kind of
+// no it is; without one, a join makes no sense, and anything else is something
+// that the platform does not do.
+func refusal(refused *talkcloud.RefusedError) error {
+	var wire *talkcloud.Error
+	if !errors.As(refused, &wire) {
+		return &Error{Kind: KindFailedPrecondition, Reason: "PLATFORM_REFUSED", Message: refused.Error(), err: refused}
+	}
+	e := &Error{}
+	ok := errors.As(platform(wire), &e)
+	if !ok {
+		return refused
+	}
+	e.err = refused
+	joining := refused.Event == talkcloud.EventJoinRoom
+	if e.Kind == KindFailedPrecondition && wire.Kind == talkcloud.KindFailedPrecondition || e.Kind == KindInternal && !joining {
+		e.Kind, e.Reason = KindFailedPrecondition, "PLATFORM_REFUSED"
+	}
+	if reason := refused.Refusal.Reason; reasonWord.MatchString(reason) {
 		e.Reason = reason
 	}
 	return e
