@@ -3,11 +3,14 @@
 package service_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/classrec/classrec/server/internal/apitest"
 )
 
 // TestMain runs the tests, or the server that one of them wants to kill.
@@ -20,4 +23,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// contextOf is a context that the test cancels when it likes.
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(apitest.Context(t))
 }
