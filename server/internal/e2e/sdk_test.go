@@ -145,7 +145,7 @@ func TestSDK(t *testing.T) {
 	webm := fileNamed(t, r, teacher.id+".webm")
 	checkFile(t, s.HTTP(), webm, "vp8", "opus")
 	chat := fileNamed(t, r, "chat.vtt")
-	p := play(t, student.remote, webm, 320, 240, chat.GetUrl())
+	p := play(t, student.remote, webm, []size{{320, 240}}, chat.GetUrl())
 	if len(p.Cues) != 2 || !strings.Contains(p.Cues[0].Text, "a <b> & 你好") || p.Cues[0].Start > p.Cues[1].Start {
 		t.Errorf("the captions are %+v", p.Cues)
 	}
