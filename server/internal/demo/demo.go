@@ -90,7 +90,7 @@ type story struct {
 }
 
 func (s *story) say(format string, args ...any) {
-	fmt.Fprintf(s.cfg.Out, "%6.2fs  %s\n", time.Since(s.begin).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(s.cfg.Out, "%6.2fs  %s\n", time.Since(s.begin).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (s *story) tell(ctx context.Context) (err error) {

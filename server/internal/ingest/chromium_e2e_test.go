@@ -66,6 +66,7 @@ func startChromium(t *testing.T, url string) {
 	if err != nil {
 		t.Fatalf("chromium is needed (Debian package chromium): %v", err)
 	}
+	//nolint:usetesting // Chromium still writes into it when the test has ended, which TempDir takes for an error
 	profile, err := os.MkdirTemp("", "classrec-chromium-")
 	if err != nil {
 		t.Fatal(err)

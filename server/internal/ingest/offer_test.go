@@ -117,15 +117,20 @@ func TestServer_AcceptOffers(t *testing.T) {
 		want  []string // in the answer
 		not   []string // not in it
 	}{
-		"TalkCloud's SDK": {browserOffer,
+		"TalkCloud's SDK": {
+			browserOffer,
 			[]string{"opus/48000/2", "VP8/90000", "rtx/90000", "a=recvonly", "a=candidate:", "127.0.0.1", "nack pli"},
-			[]string{"VP9", "H264", "AV1", "PCMU"}},
+			[]string{"VP9", "H264", "AV1", "PCMU"},
+		},
 		"VP8 preferred":   {h264First, []string{"VP8/90000"}, []string{"H264"}},
 		"sendonly":        {edited(t, "a=sendrecv", "a=sendonly"), []string{"a=recvonly"}, nil},
 		"LF line ends":    {strings.ReplaceAll(browserOffer, "\r\n", "\n"), []string{"VP8/90000"}, nil},
 		"VP9 before H264": {edited(t, "VP8", "X-VP8"), []string{"VP9/90000"}, []string{"H264"}},
-		"simulcast": {edited(t, "a=msid:stream video-track", "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l"),
-			[]string{"VP8/90000"}, []string{"a=rid", "a=simulcast"}},
+		"simulcast": {
+			edited(t, "a=msid:stream video-track", "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l"),
+			[]string{"VP8/90000"},
+			[]string{"a=rid", "a=simulcast"},
+		},
 		"lower-case codec":     {edited(t, "VP8", "vp8"), []string{"vp8/90000"}, nil},
 		"candidates falsified": {edited(t, "a=mid:0", "a=candidate:1 1 udp 2113937151 254.254.254.254 50000 typ host\r\na=mid:0"), []string{"a=candidate:"}, nil},
 		"mDNS candidate":       {edited(t, "a=mid:0", "a=candidate:1 1 udp 2113937151 0b9d8ed1-4d2b-4d2b-8f2b-0b9d8ed14d2b.local 50000 typ host\r\na=mid:0"), []string{"a=candidate:"}, nil},

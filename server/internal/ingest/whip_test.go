@@ -155,11 +155,11 @@ func TestWHIP_Session(t *testing.T) {
 	h := newSink()
 	web := newWHIP(t, ingest.Config{MaxPeers: 1}, func() ingest.Handler { return h })
 	created, _ := call(t, "POST", web.URL+"/whip/room", browserOffer, "Content-Type", "application/sdp", "Authorization", "Bearer good")
-	if created.StatusCode != 201 {
+	if created.StatusCode != http.StatusCreated {
 		t.Fatal(created.Status)
 	}
 	full, _ := call(t, "POST", web.URL+"/whip/room", browserOffer, "Content-Type", "application/sdp", "Authorization", "Bearer good")
-	if full.StatusCode != 503 || full.Header.Get("Retry-After") == "" {
+	if full.StatusCode != http.StatusServiceUnavailable || full.Header.Get("Retry-After") == "" {
 		t.Errorf("second publisher: %s, retry after %q", full.Status, full.Header.Get("Retry-After"))
 	}
 	const fragType = "application/trickle-ice-sdpfrag"

@@ -36,7 +36,7 @@ func (c *chatFile) write(at time.Duration, m ChatMessage) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s --> %s\n", vttTime(at), vttTime(at+subtitleLength))
 	// The voice span lets a page style speakers; most players show only its text.
-	fmt.Fprintf(&b, "<v %s>%s", vttEscape.Replace(oneLine(speaker(m))), vttEscape.Replace(chatText(m)))
+	fmt.Fprintf(&b, "<v %s>%s", vttEscape(oneLine(speaker(m))), vttEscape(chatText(m)))
 	b.WriteString("\n\n")
 	return c.append(b.Bytes())
 }
@@ -63,7 +63,9 @@ func vttTime(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d:%02d.%03d", ms/3600000, ms/60000%60, ms/1000%60, ms%1000)
 }
 
-var vttEscape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+func vttEscape(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+}
 
 // chatText is what is shown of a message. It has no empty lines, which would end a cue.
 func chatText(m ChatMessage) string {

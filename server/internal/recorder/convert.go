@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ffmpegWait is how long a cancelled ffmpeg may take to go.
+// ffmpegWait is how long a canceled ffmpeg may take to go.
 const ffmpegWait = 5 * time.Second
 
 // product is a file that ffmpeg makes.

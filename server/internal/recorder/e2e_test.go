@@ -102,29 +102,41 @@ func TestE2E_Formats(t *testing.T) {
 		files   []want
 	}{
 		"list mkv": {recorder.Options{Type: recorder.TypeList}, clips.TeacherVideo, []want{
-			{"teacher.mkv", []string{"vp8", "opus"}, 10}, {"student.mkv", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0}}},
+			{"teacher.mkv", []string{"vp8", "opus"}, 10}, {"student.mkv", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0},
+		}},
 		"list webm": {recorder.Options{Type: recorder.TypeList, Format: recorder.WebM}, clips.TeacherVideo, []want{
-			{"teacher.webm", []string{"vp8", "opus"}, 10}, {"student.webm", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0}}},
+			{"teacher.webm", []string{"vp8", "opus"}, 10}, {"student.webm", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0},
+		}},
 		"list webm of h264": {recorder.Options{Type: recorder.TypeList, Format: recorder.WebM}, clips.TeacherH264, []want{
-			{"teacher.mkv", []string{"h264", "opus"}, 10}, {"student.webm", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0}}},
+			{"teacher.mkv", []string{"h264", "opus"}, 10}, {"student.webm", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0},
+		}},
 		"list mp4": {recorder.Options{Type: recorder.TypeList, Format: recorder.MP4}, clips.TeacherVideo, []want{
-			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0}}},
+			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0},
+		}},
 		"list mp4 of h264": {recorder.Options{Type: recorder.TypeList, Format: recorder.MP4}, clips.TeacherH264, []want{
-			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0}}},
+			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0},
+		}},
 		"file mkv": {recorder.Options{Type: recorder.TypeFile}, clips.TeacherVideo, []want{
-			{"recording.mkv", []string{"vp8", "opus", "vp8", "opus", "subrip"}, 10}}},
+			{"recording.mkv", []string{"vp8", "opus", "vp8", "opus", "subrip"}, 10},
+		}},
 		"file webm": {recorder.Options{Type: recorder.TypeFile, Format: recorder.WebM}, clips.TeacherVideo, []want{
-			{"recording.webm", []string{"vp8", "opus", "vp8", "opus", "webvtt"}, 10}}},
+			{"recording.webm", []string{"vp8", "opus", "vp8", "opus", "webvtt"}, 10},
+		}},
 		"file webm of h264": {recorder.Options{Type: recorder.TypeFile, Format: recorder.WebM}, clips.TeacherH264, []want{
-			{"recording.mkv", []string{"h264", "opus", "vp8", "opus", "subrip"}, 10}}},
+			{"recording.mkv", []string{"h264", "opus", "vp8", "opus", "subrip"}, 10},
+		}},
 		"file mp4": {recorder.Options{Type: recorder.TypeFile, Format: recorder.MP4}, clips.TeacherH264, []want{
-			{"recording.mp4", []string{"h264", "opus", "h264", "opus", "mov_text"}, 10}}},
+			{"recording.mp4", []string{"h264", "opus", "h264", "opus", "mov_text"}, 10},
+		}},
 		"mp3": {recorder.Options{Type: recorder.TypeMP3}, clips.TeacherVideo, []want{
-			{"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0}}},
+			{"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0},
+		}},
 		"mix": {recorder.Options{Type: recorder.TypeMix}, clips.TeacherVideo, []want{
-			{"recording.mp4", []string{"h264", "aac"}, 10}, {"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0}}},
+			{"recording.mp4", []string{"h264", "aac"}, 10}, {"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0},
+		}},
 		"mix portrait": {recorder.Options{Type: recorder.TypeMix, Layout: recorder.Portrait}, clips.TeacherH264, []want{
-			{"recording.mp4", []string{"h264", "aac"}, 10}, {"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0}}},
+			{"recording.mp4", []string{"h264", "aac"}, 10}, {"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -326,11 +338,11 @@ func TestE2E_RecoverConverts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				crash(t, dir, opts, 5*time.Second)
 			})
-			cancelled, cancel := context.WithCancel(t.Context())
+			canceled, cancel := context.WithCancel(t.Context())
 			cancel()
 			r := recorder.New(recorder.Config{})
-			if _, err := r.Recover(cancelled, dir); !errors.Is(err, context.Canceled) {
-				t.Errorf("Recover, cancelled: %v", err)
+			if _, err := r.Recover(canceled, dir); !errors.Is(err, context.Canceled) {
+				t.Errorf("Recover, canceled: %v", err)
 			}
 			files := must[[]recorder.File](t)(r.Recover(t.Context(), dir))
 			if files[0].Name != "recording.mp4" {

@@ -23,7 +23,7 @@ func FuzzWriteRTP(f *testing.F) {
 		s := newSource(f, "u", load)
 		var in []byte
 		for range 3 {
-			packets, _ := s.frame()
+			packets := s.frame()
 			for i, p := range packets {
 				flags := byte(0)
 				if p.Marker {
@@ -48,8 +48,10 @@ func FuzzWriteRTP(f *testing.F) {
 	f.Add(uint8(2), []byte{2, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 200, 0, 1, 0xfc, 4, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, kind uint8, in []byte) {
 		info := []recorder.TrackInfo{
-			{Kind: recorder.Video, MimeType: "video/VP8"}, {Kind: recorder.Video, MimeType: "video/H264"},
-			{Kind: recorder.Audio, MimeType: "audio/opus"}, {Kind: recorder.Video, MimeType: "video/VP9"},
+			{Kind: recorder.Video, MimeType: "video/VP8"},
+			{Kind: recorder.Video, MimeType: "video/H264"},
+			{Kind: recorder.Audio, MimeType: "audio/opus"},
+			{Kind: recorder.Video, MimeType: "video/VP9"},
 		}[kind%4]
 		dir := t.TempDir()
 		rec := start(t, recorder.Config{}, recorder.Options{Dir: dir, Type: recorder.TypeList})

@@ -212,9 +212,10 @@ func spsSize(nal []byte) (width, height int, ok bool) {
 	width, height = w*16, h*16*(2-frames)
 	if r.bit() == 1 { // frame_cropping_flag
 		x, y := 2, 2*(2-frames)
-		if chroma == 0 || chroma == 3 {
+		switch chroma {
+		case 0, 3:
 			x, y = 1, 2-frames
-		} else if chroma == 2 {
+		case 2:
 			y = 2 - frames
 		}
 		width -= x * int(r.ue()+r.ue())

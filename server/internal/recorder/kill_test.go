@@ -72,6 +72,6 @@ func recordForEver(t *testing.T, dir string) {
 	begin := time.Now()
 	for time.Since(begin) < 30*time.Second {
 		play(t, 20*time.Millisecond, v, a)
-		fmt.Println("sent", time.Since(begin))
+		fmt.Fprintln(os.Stdout, "sent", time.Since(begin))
 	}
 }

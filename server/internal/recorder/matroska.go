@@ -12,7 +12,7 @@ import (
 	"github.com/at-wat/ebml-go/webm"
 )
 
-// Element ids that are written or read by hand (RFC 9559); the header and the cues are marshalled by ebml-go.
+// Element ids that are written or read by hand (RFC 9559); the header and the cues are marshaled by ebml-go.
 const (
 	idSegment     = 0x18538067
 	idCluster     = 0x1f43b675
@@ -234,8 +234,6 @@ func marshalCues(cues []cue, segmentStart int64) ([]byte, error) {
 	err := ebml.Marshal(&c, &b)
 	return b.Bytes(), err
 }
-
-const clusterHead = 4 + 8 + 1 + 1 + 8 // id, size, Timestamp id, its size, its value
 
 // appendCluster begins a cluster; closeCluster sets its size.
 func appendCluster(b []byte, at int64) []byte {

@@ -77,8 +77,8 @@ func newSource(t testing.TB, user string, load func() (*clips.Clip, error)) *sou
 	return s
 }
 
-// frame returns the packets of the next frame and when they are sent.
-func (s *source) frame() ([]*rtp.Packet, time.Time) {
+// frame returns the packets of the next frame.
+func (s *source) frame() []*rtp.Packet {
 	f := s.peek()
 	s.next = nil
 	var packets []*rtp.Packet
@@ -89,7 +89,7 @@ func (s *source) frame() ([]*rtp.Packet, time.Time) {
 		}, Payload: p})
 		s.seq++
 	}
-	return packets, s.begin.Add(f.Time)
+	return packets
 }
 
 func (s *source) rtpTime(d time.Duration) uint32 { return s.ts + uint32(int64(d.Seconds()*s.rate)) }
@@ -118,7 +118,7 @@ func play(t testing.TB, d time.Duration, feeds ...*feed) {
 			return
 		}
 		time.Sleep(time.Until(first.at()))
-		packets, _ := first.frame()
+		packets := first.frame()
 		for _, p := range packets {
 			first.send(t, p)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // opusSilence is 20 ms of silence: CELT, full band, mono, one frame.
-var opusSilence = [...]byte{0xf8, 0xff, 0xfe}
+const opusSilence = "\xf8\xff\xfe"
 
 const opusSilenceLength = 20 * time.Millisecond
 

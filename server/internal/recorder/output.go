@@ -117,7 +117,7 @@ func (o *output) addStream(s *stream) (*slot, error) {
 func (o *output) block(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
 	if o.silence && s.Type == trackAudio {
 		for ; s.end+opusSilenceLength+5*time.Millisecond <= ts; s.end += opusSilenceLength {
-			if err := o.simple(s, s.end, opusSilenceLength, true, opusSilence[:]); err != nil {
+			if err := o.simple(s, s.end, opusSilenceLength, true, []byte(opusSilence)); err != nil {
 				return err
 			}
 		}

@@ -342,7 +342,7 @@ func TestRecording_DiskFull(t *testing.T) {
 			var err error
 			for range 30 * 60 {
 				for _, f := range feeds {
-					packets, _ := f.frame()
+					packets := f.frame()
 					for _, p := range packets {
 						if e := f.track.WriteRTP(p, time.Now()); e != nil {
 							err = e
@@ -384,7 +384,7 @@ func TestRecording_SlowDisk(t *testing.T) {
 		f := addFeed(t, rec, newSource(t, "u", clips.Bench720p))
 		// All of this comes within one interval, more than the queue holds.
 		for range 120 {
-			packets, _ := f.frame()
+			packets := f.frame()
 			for _, p := range packets {
 				f.send(t, p)
 			}

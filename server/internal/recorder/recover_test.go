@@ -187,6 +187,6 @@ func TestRecover_Refuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.Recover(ctx, dir); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) erro
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read from
 	if len(mo.Streams) == 0 || mo.Room == 0 {
 		return nil
 	}
@@ -302,7 +302,7 @@ func salvageChat(dir string) (bool, error) {
 	if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
 		return false, errors.Join(err, f.Close())
 	}
-	for len(b) > 0 && !(len(b) >= 2 && b[len(b)-1] == '\n' && b[len(b)-2] == '\n') {
+	for len(b) > 0 && (len(b) < 2 || b[len(b)-1] != '\n' || b[len(b)-2] != '\n') {
 		b = b[:len(b)-1]
 	}
 	if len(b) == 0 {

@@ -33,7 +33,8 @@ func (v *vp9) inspect(f []byte) frameInfo {
 	if profile == 3 {
 		r.bit()
 	}
-	if r.bit() == 1 || r.bit() == 1 { // show_existing_frame, frame_type (0 is a key frame)
+	existing, inter := r.bit(), r.bit() // show_existing_frame, frame_type (0 is a key frame)
+	if existing == 1 || inter == 1 {
 		return frameInfo{}
 	}
 	r.bits(2) // show_frame, error_resilient_mode

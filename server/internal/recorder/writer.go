@@ -344,7 +344,7 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 	}
 	text := chatText(m)
 	if sub.Codec == codecWebVTT {
-		text = "\n\n" + vttEscape.Replace(text) // no identifier, no settings
+		text = "\n\n" + vttEscape(text) // no identifier, no settings
 	}
 	return o.subtitle(sub, at, []byte(text))
 }

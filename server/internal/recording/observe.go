@@ -7,11 +7,10 @@ import (
 	"errors"
 	"time"
 
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
-
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )

@@ -40,6 +40,7 @@ func (w *worker) work(ctx context.Context, live *store.Entry) (due time.Time) {
 			return time.Time{}
 		}
 		return w.retry.or(func() { w.delete(ctx) })
+	default:
 	}
 	return time.Time{}
 }

@@ -94,6 +94,7 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 			return c.begin(ev)
 		case recording:
 			return c.beginAgain(ev)
+		default:
 		}
 	case stopAsked:
 		if state == recording {
@@ -210,9 +211,4 @@ func (c change) note(action classrecv1.ClassBeginAction, msg talkcloud.Message, 
 		FromUserId: string(msg.FromID),
 		Data:       msg.DataText(),
 	}
-}
-
-// isFinal tells a state that a recording does not leave.
-func isFinal(state classrecv1.RecordingState) bool {
-	return state == available || state == failedSt
 }

@@ -288,6 +288,7 @@ func (w *worker) resume(ctx context.Context, e *store.Entry) {
 		w.resumed, w.grace = e.Record.GetId(), time.Now().Add(w.s.cfg.StartTimeout)
 	case processing:
 		w.poll(ctx, e)
+	default:
 	}
 }
 
