@@ -25,7 +25,7 @@ type WHIPConfig struct {
 	// Authorization header who publishes where, and returns the Handler that will get the peer; it must not read the
 	// body. An error refuses the request: a [*StatusError] with its status and text, any other with 403 and no
 	// text. The Handler is not called when the offer is then refused; one that is an [io.Closer] is closed in
-	// that case, so that what Authorize took can be given back. Required.
+	// that case, so that what Authorize took can be given back. One that is an [Acceptor] is given the peer. Required.
 	Authorize func(*http.Request) (Handler, error)
 	// SessionPath is the path under which the sessions are, beginning and ending with "/". A session's URL is
 	// SessionPath and an unguessable identifier (128 random bits): whoever knows it may end the session, so it takes no
@@ -33,6 +33,12 @@ type WHIPConfig struct {
 	SessionPath string
 	// AllowOrigin is sent as Access-Control-Allow-Origin. Default "*", which is safe because no cookies are used.
 	AllowOrigin string
+}
+
+// Acceptor is a [Handler] that wants its peer, to stop it, say.
+type Acceptor interface {
+	// Accepted is called once, when the offer has been answered; the peer may have connected, and even ended, by then.
+	Accepted(*Peer)
 }
 
 // StatusError refuses a request with an HTTP status.
@@ -188,6 +194,9 @@ func (w *WHIP) accept(rw http.ResponseWriter, r *http.Request, s *whipSession) (
 	w.mu.Lock()
 	s.peer = peer
 	w.mu.Unlock()
+	if a, ok := s.Handler.(Acceptor); ok {
+		a.Accepted(peer)
+	}
 	return answer, nil
 }
 

@@ -147,6 +147,11 @@ func TestWHIP(t *testing.T) {
 	teacher.Emit(t, talkcloud.EventEvictParticipant, map[string]any{"id": "camera"})
 	teacher.Wait(t, talkcloud.EventRemoveStream)
 	teacher.Wait(t, talkcloud.EventParticipantLeft)
+	select {
+	case <-evicted.Failed():
+	case <-roomservertest.Context(t).Done():
+		t.Error("the connection of an evicted publisher goes on")
+	}
 	ts := teacher.BeginClass(t, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList})
 	teacher.Publish(t, clip(t))
 	untilBlocks(t, s, mustJSON(t, ts)+"/*.mkv", 30)
@@ -154,9 +159,7 @@ func TestWHIP(t *testing.T) {
 	if item := recorded(t, s, "42", ts); len(item.Files) != 1 || item.Files[0].UserID != "teacher" {
 		t.Errorf("recorded with somebody who was put out: %+v", item.Files)
 	}
-	if err := evicted.Close(); err != nil {
-		t.Errorf("close: %v", err)
-	}
+	_ = evicted.Close() // its session is gone already
 	if err := alone.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}

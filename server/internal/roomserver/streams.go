@@ -33,7 +33,7 @@ type mediaSession struct {
 	room   *room
 	stream *stream
 	user   talkcloud.UserID
-	peer   *ingest.Peer // guarded by the room's mutex; nil until the offer is answered, and for WHIP
+	peer   *ingest.Peer // guarded by the room's mutex; nil until the offer is answered
 	over   atomic.Bool  // the stream has ended; what still comes is not taken
 }
 

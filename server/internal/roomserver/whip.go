@@ -102,6 +102,16 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, r
 	return session, nil
 }
 
+// Accepted takes the peer, so that whoever ends the stream ends the connection too.
+func (w *whipSession) Accepted(peer *ingest.Peer) {
+	w.room.mu.Lock()
+	defer w.room.mu.Unlock()
+	w.peer = peer
+	if w.over.Load() {
+		peer.Stop()
+	}
+}
+
 // Closed ends the session, and the participant if nothing else keeps it in the room.
 func (w *whipSession) Closed(err error) {
 	w.mediaSession.Closed(err)
