@@ -94,11 +94,12 @@ io.on('connection', (socket) => {
     [serial, me] = [String(join.roomId), join.userId];
     r = room(serial);
     const old = r.users.get(me);
-    if (old) {
+    if (old) { // the room, and what is saved in it, stays
+      r.users.delete(me);
       old.socket.emit('participantEvicted', { reason: 400 });
-      leave(r, serial, me, old.socket);
       old.socket.disconnect(true);
-      r = room(serial);
+      deliver(r, me, '__all', 'participantLeft', me);
+      tell('left', serial, me);
     }
     ack(0, {
       roominfo: { id: serial, p2p: false, iceServers: [], streams: [] },
@@ -152,7 +153,6 @@ server.listen(0, '127.0.0.1', () => serve({
     socket.emit('participantEvicted', { reason });
     socket.disconnect();
   },
-  forget: (serial) => { rooms.get(serial)?.messages.clear(); },
   hold: () => {
     let release;
     held = { promise: new Promise((resolve) => { release = resolve; }) };
