@@ -231,3 +231,13 @@ func has(want map[string]any) func(args) bool {
 		return true
 	}
 }
+
+// containsAll tells whether all parts are in a text.
+func containsAll(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}
