@@ -83,6 +83,7 @@ type Client struct {
 	records *url.URL
 	tls     *tls.Config
 	http    *http.Client
+	scrub   *scrubber     // of the configured secrets
 	joins   chan struct{} // holds one for each join under way
 }
 
@@ -112,7 +113,8 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		cfg: &cfg, base: base, records: records, joins: make(chan struct{}, cfg.MaxJoins),
 		// The session cache spares the signatures of 2,000 handshakes when classes begin on the hour.
-		tls: &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
+		scrub: configuredScrubber(&cfg),
+		tls:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 	}
 	c.http = newHTTPClient(&cfg, c.tls)
 	return c, nil

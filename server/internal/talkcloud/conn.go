@@ -135,7 +135,7 @@ func (c *Conn) send(ctx context.Context, event, op string, payload any) error {
 		return c.client.socketError(ctx, op, err)
 	}
 	if refusal, refused := refusalOf(args); refused {
-		return newRefused(op, event, SourceSignaling, refusal, newScrubber(c.client.cfg.EnterpriseKey.Reveal()))
+		return newRefused(op, event, SourceSignaling, refusal, c.client.scrubber(c.member.password))
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.connect(ctx, &membership{room: opts.Room, join: join})
+	return c.connect(ctx, &membership{room: opts.Room, join: join, password: opts.Password})
 }
 
 // Rejoin enters the room of an earlier connection again, with the same identity: getconfig, a new
@@ -85,8 +85,9 @@ func (c *Client) Check(ctx context.Context, opts JoinOptions) error {
 
 // membership is what outlives a connection: who is in which room. It is not changed once made.
 type membership struct {
-	room RoomID
-	join JoinRoom
+	room     RoomID
+	join     JoinRoom
+	password Secret // which the room was entered with: the platform may repeat it
 }
 
 func (m *membership) op() string { return "join room " + string(m.room) }
@@ -105,14 +106,10 @@ func (c *Client) checkRoom(ctx context.Context, opts JoinOptions) (JoinRoom, err
 			"clientType": {"1"},
 		},
 	}
-	secrets := []string{c.cfg.EnterpriseKey.Reveal(), opts.Password.Reveal()}
 	for key, value := range c.cfg.CheckroomParams {
 		k.form.Set(key, value)
-		if len(value) >= 8 { // may be a token; a shorter one would only mutilate messages
-			secrets = append(secrets, value)
-		}
 	}
-	k.scrub = newScrubber(secrets...)
+	k.scrub = c.scrubber(opts.Password)
 	body, err := c.do(ctx, k)
 	if err != nil {
 		return JoinRoom{}, err
@@ -178,7 +175,7 @@ func (c *Client) getConfig(ctx context.Context, m *membership) ([]SocketAddress,
 	if role := parseScalar(m.join.Properties["role"]); !role.IsZero() {
 		k.form.Set("userrole", role.String())
 	}
-	k.scrub = newScrubber(c.cfg.EnterpriseKey.Reveal())
+	k.scrub = c.scrubber(m.password)
 	body, err := c.do(ctx, k)
 	if err != nil {
 		return nil, err
@@ -250,7 +247,7 @@ func (c *Client) joinRoom(ctx, joinCtx context.Context, m *membership, sock *soc
 	case err != nil:
 		return nil, c.socketError(ctx, m.op(), err)
 	}
-	reply, err := parseJoinAck(m.op(), args, newScrubber(c.cfg.EnterpriseKey.Reveal()))
+	reply, err := parseJoinAck(m.op(), args, c.scrubber(m.password))
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +303,7 @@ func (c *Client) socketError(ctx context.Context, op string, err error) *Error {
 	}
 	e := &Error{
 		Op: op, Source: SourceSocket, Code: CodeSocketFailed, Kind: KindUnavailable,
-		Message: "the signaling connection failed", Err: newScrubber(c.cfg.EnterpriseKey.Reveal()).cause(err),
+		Message: "the signaling connection failed", Err: c.scrub.cause(err),
 	}
 	var timeout net.Error // a deadline of the connection may be noticed before that of its context
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {

@@ -29,7 +29,7 @@ type RecordQuery struct {
 // It needs the enterprise key: without one the error is [KindServerConfig]. An id that is empty
 // where it must not be, or holds "/", a control character or a dot segment, is [KindInvalidArgument].
 func (c *Client) UserRecordList(ctx context.Context, q RecordQuery) ([]string, error) {
-	k := &call{op: "list recordings", source: SourceUserRecordList, scrub: newScrubber(c.cfg.EnterpriseKey.Reveal())}
+	k := &call{op: "list recordings", source: SourceUserRecordList, scrub: c.scrub}
 	if c.cfg.EnterpriseKey == "" {
 		return nil, k.errorf(KindServerConfig, nil, "no enterprise key is configured")
 	}
@@ -132,7 +132,7 @@ func (c *Client) RecordList(ctx context.Context, q RecordListQuery) ([]RecordLis
 	if !c.cfg.RichRecordList {
 		return nil, nil
 	}
-	k := &call{op: "list recordings in detail", source: SourceRecordList, scrub: newScrubber(c.cfg.EnterpriseKey.Reveal())}
+	k := &call{op: "list recordings in detail", source: SourceRecordList, scrub: c.scrub}
 	if c.cfg.EnterpriseKey == "" {
 		return nil, k.errorf(KindServerConfig, nil, "no enterprise key is configured")
 	}

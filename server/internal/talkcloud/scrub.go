@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,11 +52,35 @@ func newScrubber(secrets ...string) *scrubber {
 	return &scrubber{strings.NewReplacer(pairs...)}
 }
 
-// text returns a foreign text without secrets, on one line, and bounded.
+// configuredScrubber knows the secrets that every call of a client may bring back: the key, and the
+// parameters of checkroom, which may be tokens.
+func configuredScrubber(cfg *Config, more ...string) *scrubber {
+	secrets := append([]string{cfg.EnterpriseKey.Reveal()}, more...)
+	for _, value := range cfg.CheckroomParams {
+		if len(value) >= 8 { // a shorter one would only mutilate messages
+			secrets = append(secrets, value)
+		}
+	}
+	return newScrubber(secrets...)
+}
+
+// scrubber is [configuredScrubber] with a room's password.
+func (c *Client) scrubber(password Secret) *scrubber {
+	if password == "" {
+		return c.scrub
+	}
+	return configuredScrubber(c.cfg, password.Reveal())
+}
+
+// anyURL finds what may be the URL of a recording, which whoever has it can fetch.
+var anyURL = regexp.MustCompile(`(?i)https?:[/\\]+[^\s"'<>]+`)
+
+// text returns a foreign text without secrets and URLs, on one line, and bounded.
 func (s *scrubber) text(text string) string {
 	if s != nil {
 		text = s.replacer.Replace(text) // before it is cut: half a secret would not be found
 	}
+	text = anyURL.ReplaceAllString(text, "[url]")
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
 	if len(text) > maxForeignText {
 		cut := maxForeignText
