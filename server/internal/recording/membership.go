@@ -16,7 +16,7 @@ func (w *worker) beInRoom(ctx context.Context, live *store.Entry) (due time.Time
 	if w.joining {
 		return time.Time{}
 	}
-	as := w.identity(live)
+	as, id := w.identity(live)
 	if w.session != nil {
 		fresh := isStarting(live) && as.UserID != w.joinedAs
 		if !fresh {
@@ -29,7 +29,7 @@ func (w *worker) beInRoom(ctx context.Context, live *store.Entry) (due time.Time
 	w.joining = true
 	w.child(ctx, func() func() {
 		session, err := w.s.rooms.Acquire(ctx, as)
-		return func() { w.joined(ctx, as, session, err) }
+		return func() { w.joined(ctx, as, id, session, err) }
 	})
 	return time.Time{}
 }
@@ -40,11 +40,15 @@ func (w *worker) fresh(live *store.Entry) bool {
 	return isStarting(live) && w.retry.subject != live.Record.GetId()
 }
 
-// identity returns how to join: as the recording was asked for, or as a guest.
-func (w *worker) identity(live *store.Entry) talkcloud.JoinOptions {
-	as := talkcloud.JoinOptions{Room: talkcloud.RoomID(w.room), Nickname: w.s.cfg.Nickname, Password: w.password}
+// identity returns how to join: as the recording was asked for, whose id it
+// returns, or as a guest.
+func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id string) {
+	as = talkcloud.JoinOptions{Room: talkcloud.RoomID(w.room), Nickname: w.s.cfg.Nickname, Password: w.password}
 	if live == nil || live.Record.GetJoin() == nil {
-		return as
+		if len(w.waiting) > 0 {
+			as.Password = w.waiting[0].passwordOr(w.password)
+		}
+		return as, ""
 	}
 	join := live.Record.GetJoin()
 	if join.GetNickname() != "" {
@@ -58,11 +62,13 @@ func (w *worker) identity(live *store.Entry) talkcloud.JoinOptions {
 	if !w.evicted {
 		as.UserID = talkcloud.UserID(join.GetUserId())
 	}
-	return as
+	return as, live.Record.GetId()
 }
 
-// joined takes the outcome of a join.
-func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, session *room.Session, err error) {
+// joined takes the outcome of a join for a recording, or as a guest. One that
+// failed concerns nobody but those for whom it was made: others, who come with
+// another password, are yet to be tried.
+func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string, session *room.Session, err error) {
 	w.joining = false
 	if err == nil {
 		w.leave()
@@ -70,21 +76,45 @@ func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, session *
 		w.sub = session.Subscribe()
 		w.retry = retry{}
 		w.trouble.Store(nil)
+		if as.Password != "" {
+			w.password = as.Password
+		}
 		return
 	}
 	err = public(err)
 	w.trouble.Store(&err)
 	w.retry.next()
 	w.log.Warn("cannot enter the room", "error", err, "attempt", w.retry.attempt)
-	w.answer(err)
 	live := w.live()
+	own := live != nil && live.Record.GetId() == id
 	switch {
-	case live == nil:
-	case isStarting(live):
-		w.retry.subject = live.Record.GetId()
-		w.failStart(ctx, live.Record.GetId(), err)
-	case final(err):
+	case own && isStarting(live):
+		w.retry.subject = id
+		w.failStart(ctx, id, err)
+	case own && final(err),
+		id == "" && live != nil && live.Record.GetJoin() == nil && as.Password == w.password && final(err):
 		w.apply(ctx, live.Record.GetId(), roomClosed{})
+	}
+	if live := w.live(); live != nil && live.Record.GetId() == id {
+		w.answer(err) // while it lasts, its identity is the one to join with
+	} else {
+		w.refuse(as.Password, err)
+	}
+}
+
+// refuse answers those who wait for a join with a password. The next of the
+// others is tried at once.
+func (w *worker) refuse(password talkcloud.Secret, err error) {
+	var others []enterRequest
+	for _, req := range w.waiting {
+		if req.passwordOr(w.password) != password {
+			others = append(others, req)
+			continue
+		}
+		req.done <- err
+	}
+	if w.waiting = others; len(others) > 0 {
+		w.retry = retry{}
 	}
 }
 

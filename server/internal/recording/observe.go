@@ -164,21 +164,30 @@ func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
 }
 
 // sessionEnded takes that the platform has put us out.
-func (w *worker) sessionEnded(ctx context.Context, err error) {
-	var wire *talkcloud.Error
-	usurped := errors.As(err, &wire) && wire.Code == talkcloud.EvictedSameUser
-	err = public(err)
+func (w *worker) sessionEnded(ctx context.Context, cause error) {
+	err := public(cause)
 	w.trouble.Store(&err)
 	w.leave()
 	w.retry.next()
 	switch live := w.live(); {
+	case live == nil:
 	case isStarting(live):
 		w.failStart(ctx, live.Record.GetId(), err)
-	case usurped:
-		// Somebody else is that user now; the class goes on. Look on as a guest.
+	case classGoesOn(cause) && !w.evicted:
+		// Only our user was put out. The class is over when it is ended, so look
+		// on as a guest, who can end it too; one who is put out as well goes.
 		w.evicted = true
-	case live != nil:
+	default:
 		w.apply(ctx, live.Record.GetId(), roomClosed{})
 	}
 	w.answer(err)
+}
+
+// classGoesOn tells an eviction that concerns our user alone: somebody else is
+// that user now, or somebody in the room put it out. When the room is over or
+// disabled, its class is too.
+func classGoesOn(err error) bool {
+	var wire *talkcloud.Error
+	return errors.As(err, &wire) && wire.Source == talkcloud.SourceEviction &&
+		wire.Code != talkcloud.EvictedRoomOver && wire.Code != talkcloud.EvictedRoomDisabled
 }

@@ -57,7 +57,7 @@ func (s *Service) stopTarget(ctx context.Context, w *worker, req *classrecv1.Sto
 		return live, nil
 	}
 	// A class may be on that nobody has told us of: go and see.
-	if err := w.enter(ctx, talkcloud.Secret(req.GetRoomPassword())); err != nil {
+	if _, err := w.enter(ctx, talkcloud.Secret(req.GetRoomPassword()), false); err != nil {
 		return nil, err
 	}
 	if live, ok := s.store.Live(s.cfg.Tenant, w.room); ok {

@@ -23,6 +23,7 @@ const allRooms = "-"
 type Watch struct {
 	s       *Service
 	worker  *worker // nil for all rooms
+	counted bool    // among the worker's watchers
 	log     *store.Watcher
 	pending []*classrecv1.ClassBeginEvent // the snapshot that is still to be sent
 	caught  <-chan struct{}               // nil once synced has been sent
@@ -65,9 +66,8 @@ func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequ
 		if err != nil {
 			return nil, err
 		}
-		worker.watchers.Add(1)
 		w.worker = worker
-		if err := worker.enter(ctx, talkcloud.Secret(req.GetRoomPassword())); err != nil {
+		if w.counted, err = worker.enter(ctx, talkcloud.Secret(req.GetRoomPassword()), true); err != nil {
 			w.Close()
 			return nil, public(err)
 		}
@@ -154,7 +154,9 @@ func (w *Watch) Close() {
 		w.log.Close()
 	}
 	if w.worker != nil {
-		w.worker.watchers.Add(-1)
+		if w.counted {
+			w.worker.watchers.Add(-1)
+		}
 		w.s.release(w.worker)
 	}
 }

@@ -3,6 +3,7 @@
 package recording
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,7 +51,7 @@ type worker struct {
 	grace    time.Time          // until then, look whether it began after all
 	evicted  bool               // the recording's own identity is somebody else's now
 	waiting  []enterRequest
-	password talkcloud.Secret // of the room, as the last watcher gave it
+	password talkcloud.Secret // with which the room was last entered
 	polling  map[string]bool  // recordings whose files are being looked for
 	idle     time.Time        // since when nothing needs the room; zero when something does
 }
@@ -58,7 +59,13 @@ type worker struct {
 // enterRequest asks for the room to be joined.
 type enterRequest struct {
 	password talkcloud.Secret
+	watching bool       // and to be stayed in, until watchers is counted down
 	done     chan error // gets one answer; has room for it
+}
+
+// passwordOr returns the request's password, or otherwise where it has none.
+func (r enterRequest) passwordOr(otherwise talkcloud.Secret) talkcloud.Secret {
+	return cmp.Or(r.password, otherwise)
 }
 
 func newWorker(s *Service, roomID string) *worker {
@@ -82,23 +89,24 @@ func (w *worker) poke() {
 	}
 }
 
-// enter returns once the room is joined and what is in it is stored.
-func (w *worker) enter(ctx context.Context, password talkcloud.Secret) error {
-	req := enterRequest{password: password, done: make(chan error, 1)}
+// enter returns once the room is joined and what is in it is stored. taken says
+// that the worker has the request: who is watching then counts watchers down.
+func (w *worker) enter(ctx context.Context, password talkcloud.Secret, watching bool) (taken bool, err error) {
+	req := enterRequest{password: password, watching: watching, done: make(chan error, 1)}
 	select {
 	case w.entering <- req:
 	case <-w.gone:
-		return errNotRunning()
+		return false, errNotRunning()
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	select {
 	case err := <-req.done:
-		return err
+		return true, err
 	case <-w.gone:
-		return errNotRunning()
+		return true, errNotRunning()
 	case <-ctx.Done():
-		return ctx.Err()
+		return true, ctx.Err()
 	}
 }
 
@@ -155,9 +163,10 @@ func (w *worker) run(ctx context.Context) {
 		case <-w.pokes:
 		case <-timer.C:
 		case req := <-w.entering:
-			if req.password != "" {
-				w.password = req.password
+			if req.watching {
+				w.watchers.Add(1)
 			}
+			w.retry.at = time.Time{} // somebody waits for it
 			w.waiting = append(w.waiting, req)
 		case e := <-w.taken:
 			w.resume(ctx, e)
