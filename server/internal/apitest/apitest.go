@@ -13,6 +13,7 @@ package apitest
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"os"
@@ -150,6 +151,20 @@ func (s *Server) HTTP() *http.Client { return s.life.http }
 
 // Process is the running server itself.
 func (s *Server) Process() *server.Server { return s.life.server }
+
+// RoomRoots trusts the embedded platform over https.
+func (s *Server) RoomRoots(tb testing.TB) *x509.CertPool {
+	tb.Helper()
+	pem, err := os.ReadFile(s.life.server.RoomCertFile())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		tb.Fatal("the room server's certificate is none")
+	}
+	return roots
+}
 
 // Context ends with our patience, or with the test.
 func Context(tb testing.TB) context.Context {

@@ -115,6 +115,14 @@ func (p *Participant) End(tb testing.TB) talkcloud.Message {
 	return p.Nth(tb, talkcloud.Deleted, n)
 }
 
+// Chat says something to everybody.
+func (p *Participant) Chat(tb testing.TB, text string) {
+	tb.Helper()
+	if err := p.conn.SendChat(Context(tb), text); err != nil {
+		tb.Fatalf("chat: %v", err)
+	}
+}
+
 // classBegins returns what was seen of ClassBegin, of one kind.
 func (p *Participant) classBegins(kind talkcloud.EventKind) []talkcloud.Message {
 	var list []talkcloud.Message

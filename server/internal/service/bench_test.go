@@ -46,6 +46,7 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	b, err := proto.Marshal(v.(proto.Message))
 	return mem.BufferSlice{mem.SliceBuffer(b)}, err
 }
+
 func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	*v.(*int) = data.Len()
 	return nil

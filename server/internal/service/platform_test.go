@@ -473,6 +473,73 @@ func TestPlatform_StopNotConfirmed(t *testing.T) {
 	}
 }
 
+// protected lets nobody in without the password.
+func protected(password string) func(*talkcloudtest.Platform) {
+	return answer(talkcloud.PathCheckRoom, func(w http.ResponseWriter, r *http.Request) {
+		if r.PostForm.Get("password") != password {
+			_, _ = w.Write([]byte(`{"result":4008}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"result":0,"roomrole":2,"room":{"serial":` + strconv.Quote(r.PostForm.Get("serial")) + `}}`))
+	})
+}
+
+// In a room with a password, whoever gives it is let in, whoever else tries
+// with another one at the same time.
+func TestPlatform_Password(t *testing.T) {
+	t.Parallel()
+	platform := talkcloudtest.NewPlain(t)
+	protected("right")(platform)
+	s := apitest.New(t, apitest.Platform(t, platform.Config().BaseURL))
+	for i, call := range []string{apitest.Start, apitest.Watch, apitest.Stop} {
+		room := fmt.Sprintf("room-%d", i)
+		for _, password := range []string{"", "wrong"} {
+			out := s.Call(t, apitest.REST, apitest.Call{Name: call, Request: `{"room":"` + room + `","room_password":"` + password + `"}`})
+			if out.Code != codes.PermissionDenied || out.Reason != "ROOM_ACCESS_DENIED" {
+				t.Errorf("%s with %q: %+v", call, password, out)
+			}
+		}
+		out := s.Call(t, apitest.GRPC, apitest.Call{Name: call, Request: `{"room":"` + room + `","room_password":"right"}`})
+		if out.Code != codes.OK && out.Reason != "NO_CLASS" {
+			t.Errorf("%s with the password: %+v", call, out)
+		}
+	}
+
+	type result struct {
+		call apitest.Call
+		out  apitest.Outcome
+		err  error
+	}
+	results := make(chan result)
+	ctx := apitest.Context(t)
+	const each = 8
+	for i := range each {
+		room := fmt.Sprintf("contested-%d", i)
+		for _, name := range []string{apitest.Watch, apitest.Start} {
+			for _, password := range []string{"wrong", "right", ""} {
+				call := apitest.Call{Name: name, Request: `{"room":"` + room + `","room_password":"` + password + `"}`}
+				go func() {
+					out, err := s.TryCall(ctx, apitest.GRPC, call)
+					results <- result{call, out, err}
+				}()
+			}
+		}
+	}
+	for range each * 6 {
+		r := <-results
+		right := strings.Contains(r.call.Request, "right")
+		switch {
+		case r.err != nil:
+			t.Error(r.err)
+		case r.out.Code == codes.OK && (right || r.call.Name == apitest.Watch): // who watches may find us there already
+		case r.out.Code == codes.PermissionDenied && !right:
+		case r.out.Reason == "CLASS_ALREADY_BEGUN" && !right:
+		default:
+			t.Errorf("%s %s: %+v", r.call.Name, r.call.Request, r.out)
+		}
+	}
+}
+
 // A caller that goes away leaves its start running.
 func TestStart_CallerGoesAway(t *testing.T) {
 	t.Parallel()

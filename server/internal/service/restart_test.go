@@ -13,13 +13,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
 	"github.com/classrec/classrec/server/internal/roomservertest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
-
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
 // A server that is stopped in order while a class is on takes it up again: on a
