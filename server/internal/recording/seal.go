@@ -5,10 +5,15 @@ package recording
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
@@ -50,6 +55,21 @@ func (k Key) open(id string, sealed []byte) (talkcloud.Secret, error) {
 		return "", fmt.Errorf("open sealed password: %w", err)
 	}
 	return talkcloud.Secret(plain), nil
+}
+
+// requestHash identifies a request's payload: all of it but request_id. The
+// payload has the room's password in it, which a hash without a key would let
+// anyone guess who reads the log.
+func (k Key) requestHash(req *classrecv1.StartRecordingRequest) ([]byte, error) {
+	payload := proto.CloneOf(req)
+	payload.RequestId = ""
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("hash request: %w", err)
+	}
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write(raw)
+	return mac.Sum(nil), nil
 }
 
 func (k Key) gcm() (cipher.AEAD, error) {

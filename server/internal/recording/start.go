@@ -5,14 +5,11 @@ package recording
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
@@ -52,7 +49,7 @@ func (s *Service) Start(ctx context.Context, req *classrecv1.StartRecordingReque
 // intend returns the STARTING that was written for the request, or the
 // recording of the same request_id.
 func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequest) (*store.Entry, error) {
-	hash, err := requestHash(req)
+	hash, err := s.cfg.Key.requestHash(req)
 	if err != nil {
 		return nil, err
 	}
@@ -134,18 +131,6 @@ func newRecord(tenant, roomID string, at time.Time) *storev1.Record {
 			UpdateTime: timestamppb.New(at),
 		},
 	}
-}
-
-// requestHash identifies a request's payload: all of it but request_id.
-func requestHash(req *classrecv1.StartRecordingRequest) ([]byte, error) {
-	payload := proto.CloneOf(req)
-	payload.RequestId = ""
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(payload)
-	if err != nil {
-		return nil, fmt.Errorf("hash request: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	return sum[:], nil
 }
 
 func stateOf(e *store.Entry) classrecv1.RecordingState { return e.Record.GetRecording().GetState() }

@@ -221,3 +221,27 @@ func TestKey_SealsAndOpens(t *testing.T) {
 		}
 	}
 }
+
+func TestKey_RequestHash(t *testing.T) {
+	t.Parallel()
+	hash := func(k Key, req *classrecv1.StartRecordingRequest) string {
+		sum, err := k.requestHash(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(sum)
+	}
+	k := Key{1}
+	of := func(id, password string) *classrecv1.StartRecordingRequest {
+		return &classrecv1.StartRecordingRequest{Room: "42", RequestId: id, RoomPassword: password}
+	}
+	if hash(k, of("a", "pass")) != hash(k, of("b", "pass")) {
+		t.Error("the request id is part of the payload")
+	}
+	if hash(k, of("a", "pass")) == hash(k, of("a", "word")) {
+		t.Error("another password is the same payload")
+	}
+	if hash(k, of("a", "pass")) == hash(Key{2}, of("a", "pass")) {
+		t.Error("who has not the key can try passwords")
+	}
+}
