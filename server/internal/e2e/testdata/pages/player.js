@@ -15,10 +15,13 @@ async function play(src, captions) {
     video.addEventListener(event, done);
     video.addEventListener('error', () => reject(new Error('video error ' + video.error.code + ': ' + video.error.message)), { once: true });
   });
-  // shown resolves to the time of the next picture, and whether there is anything on it.
-  const shown = () => new Promise((resolve) => {
-    if (!video.videoWidth) { resolve({ time: null, colors: 0 }); return; }
-    video.requestVideoFrameCallback((_, { mediaTime }) => {
+  // shown resolves to the next picture's time, and how many colors are on it; near a time, to the first that is near, or
+  // the last that came within 5 s. The one from before a seek may still come after it was asked for.
+  const shown = (near) => new Promise((resolve) => {
+    let seen = { time: -1, colors: 0 };
+    if (!video.videoWidth) { resolve(seen); return; }
+    const late = setTimeout(() => resolve(seen), 5000);
+    const take = (_, { mediaTime }) => {
       const canvas = document.createElement('canvas');
       [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
       const context = canvas.getContext('2d');
@@ -26,8 +29,15 @@ async function play(src, captions) {
       const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
       const colors = new Set();
       for (let i = 0; i < data.length; i += 4) colors.add(((data[i] >> 5) << 6) | ((data[i + 1] >> 5) << 3) | (data[i + 2] >> 5));
-      resolve({ time: mediaTime, colors: colors.size });
-    });
+      seen = { time: mediaTime, colors: colors.size };
+      if (near !== undefined && Math.abs(mediaTime - near) > 0.3) {
+        video.requestVideoFrameCallback(take);
+        return;
+      }
+      clearTimeout(late);
+      resolve(seen);
+    };
+    video.requestVideoFrameCallback(take);
   });
 
   let cues = null;
@@ -51,7 +61,7 @@ async function play(src, captions) {
   seen.first = await shown();
   video.pause();
   for (const target of [video.duration / 2, video.duration - 0.4]) {
-    const picture = shown();
+    const picture = shown(target);
     video.currentTime = target;
     await happened('seeked');
     seen.seeks.push({ target, time: video.currentTime, picture: await picture });
