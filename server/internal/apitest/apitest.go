@@ -14,7 +14,6 @@ package apitest
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -120,7 +119,7 @@ func (s *Server) Stop() {
 		s.tb.Errorf("run server: %v", err)
 	}
 	l.http.CloseIdleConnections()
-	if err := l.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+	if err := l.conn.Close(); err != nil {
 		s.tb.Errorf("close client: %v", err)
 	}
 }

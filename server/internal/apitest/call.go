@@ -215,7 +215,8 @@ func (s *Server) restRequest(ctx context.Context, call Call) (*http.Request, err
 		}
 		return value, ok
 	}
-	httpMethod, path := http.MethodGet, ""
+	httpMethod := http.MethodGet
+	var path string
 	switch call.Name {
 	case Start:
 		room, _ := take("room")

@@ -4,7 +4,7 @@ package apitest
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"testing"
 
@@ -221,7 +221,7 @@ func (p *Participant) await(ctx context.Context, holds func() bool) error {
 		case ok:
 			return nil
 		case ended:
-			return fmt.Errorf("out of the room: %w", p.conn.Err())
+			return errors.New("out of the room")
 		}
 		select {
 		case <-changed:

@@ -46,9 +46,8 @@ func statusCode(path string, code int) func(*talkcloudtest.Platform) {
 // breakOff ends the connection in the middle of an answer.
 func breakOff(path string) func(*talkcloudtest.Platform) {
 	return answer(path, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "1000")
+		w.Header().Set("Content-Length", "1000") // less comes, so the connection is cut
 		_, _ = w.Write([]byte(`{"result":0,`))
-		panic(http.ErrAbortHandler) // the way to end a connection without the rest
 	})
 }
 
@@ -82,11 +81,12 @@ func refuse(why any) func(*talkcloudtest.Platform) {
 	}
 }
 
-// ackOf answers an event otherwise.
-func ackOf(event string, args ...any) func(*talkcloudtest.Platform) {
+// joinAck answers joinRoom otherwise: with arguments, with an empty list of
+// them, or for nil not at all.
+func joinAck(args ...any) func(*talkcloudtest.Platform) {
 	return func(p *talkcloudtest.Platform) {
 		p.Script(talkcloudtest.Script{Ack: func(e string, _ json.RawMessage) ([]any, bool) {
-			if e != event {
+			if e != talkcloud.EventJoinRoom {
 				return nil, true
 			}
 			return args, false
@@ -136,22 +136,22 @@ func joining() []misbehavior {
 		misbehavior{name: "lesson canceled", make: body(check, `{"result":4020}`), code: codes.FailedPrecondition, reason: "PLATFORM_PRECONDITION"},
 		misbehavior{name: "quota used up", make: body(check, `{"result":4103}`), code: codes.ResourceExhausted, reason: "PLATFORM_QUOTA", retry: true},
 		misbehavior{name: "checkroom answers with a result of a wrong type", make: body(check, `{"result":{"a":[]}}`), code: codes.Internal, reason: "PLATFORM_ERROR"},
-		misbehavior{name: "join refused with an undocumented code", make: ackOf(talkcloud.EventJoinRoom, "error", 31415), code: codes.Internal, reason: "PLATFORM_ERROR"},
+		misbehavior{name: "join refused with an undocumented code", make: joinAck("error", 31415), code: codes.Internal, reason: "PLATFORM_ERROR"},
 		misbehavior{
 			name: "nobody at the socket", code: codes.Unavailable, reason: "PLATFORM_UNAVAILABLE", retry: true,
 			make: body(config, `{"result":0,"courseserver":"127.0.0.1","courseserverport":1}`),
 		},
 		misbehavior{
-			name: "join refused", make: ackOf(talkcloud.EventJoinRoom, "error", map[string]any{"code": 3003}),
+			name: "join refused", make: joinAck("error", map[string]any{"code": 3003}),
 			code: codes.NotFound, reason: "ROOM_NOT_FOUND",
 		},
 		misbehavior{
-			name: "join refused with words", make: ackOf(talkcloud.EventJoinRoom, "error", "room is full"),
+			name: "join refused with words", make: joinAck("error", "room is full"),
 			code: codes.FailedPrecondition, reason: "PLATFORM_REFUSED", says: "room is full",
 		},
-		misbehavior{name: "join ack odd", make: ackOf(talkcloud.EventJoinRoom, 0, "hello"), code: codes.Internal, reason: "PLATFORM_ERROR"},
-		misbehavior{name: "join ack a code", make: ackOf(talkcloud.EventJoinRoom, 31415), code: codes.Internal, reason: "PLATFORM_ERROR"},
-		misbehavior{name: "join ack empty", make: ackOf(talkcloud.EventJoinRoom, []any{}...), code: codes.Internal, reason: "PLATFORM_ERROR"},
+		misbehavior{name: "join ack odd", make: joinAck(0, "hello"), code: codes.Internal, reason: "PLATFORM_ERROR"},
+		misbehavior{name: "join ack a code", make: joinAck(31415), code: codes.Internal, reason: "PLATFORM_ERROR"},
+		misbehavior{name: "join ack empty", make: joinAck([]any{}...), code: codes.Internal, reason: "PLATFORM_ERROR"},
 		misbehavior{
 			name: "cut before the join ack", code: codes.Unavailable, reason: "PLATFORM_UNAVAILABLE", retry: true,
 			make: func(p *talkcloudtest.Platform) {
@@ -412,7 +412,7 @@ func TestPlatform_Slow(t *testing.T) {
 		timeout("getconfig never answers", answer(talkcloud.PathGetConfig, never), enter),
 		timeout("record list never answers", answer(talkcloud.PathGetUserRecordList, never), lists),
 		timeout("record list answers for ever", answer(talkcloud.PathGetUserRecordList, endless), lists),
-		timeout("join is never acknowledged", ackOf(talkcloud.EventJoinRoom), enter),
+		timeout("join is never acknowledged", joinAck(), enter),
 		{misbehavior{name: "echo never comes", make: silent(talkcloud.EventPubMsg), code: codes.DeadlineExceeded, reason: "NOT_CONFIRMED", retry: true}, []apitest.Call{start}},
 	}
 	type result struct {

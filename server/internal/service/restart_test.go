@@ -176,7 +176,9 @@ func runChild(text string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(s.GRPCAddr())
+	if _, err := fmt.Fprintln(os.Stdout, s.GRPCAddr()); err != nil {
+		return err
+	}
 	return s.Run(context.Background())
 }
 

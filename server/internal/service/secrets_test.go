@@ -83,7 +83,7 @@ func TestSecrets(t *testing.T) {
 		)
 	}
 	platforms = append(platforms,
-		misbehavior{name: "join refused with them", make: ackOf(talkcloud.EventJoinRoom, "error", told)},
+		misbehavior{name: "join refused with them", make: joinAck("error", told)},
 		misbehavior{name: "publish refused with them", make: refuse(map[string]any{"code": 4108, "message": told})},
 		misbehavior{name: "down", make: nil},
 	)
