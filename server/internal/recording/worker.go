@@ -310,7 +310,7 @@ func (w *worker) apply(ctx context.Context, id string, ev event) {
 		if err != nil || !changed {
 			return err
 		}
-		w.log.Info("recording is "+stateWord(e.Record), "recording", e.Record.GetRecording().GetName(), "request_id", e.Record.GetRequestId(), "sequence", e.Revision)
+		w.log.Info("recording is "+stateWord(e.Record), "recording", e.Record.GetRecording().GetName(), "request_id", e.Record.GetRequestId(), "sequence", sequenceOf(e.Revision))
 		if stateOf(e) == processing {
 			w.evicted = false
 			w.poll(ctx, e)
