@@ -48,7 +48,7 @@ func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if len(urls) == 0 {
 		return nil, errRecordingNotFound(name)
 	}
-	r := platformRecording(roomID, "", ts)
+	r := s.platformRecording(roomID, "", ts)
 	for _, u := range urls {
 		addFile(r, &classrecv1.RecordingFile{Url: u})
 	}
@@ -135,15 +135,14 @@ func (s *Service) foreign(ctx context.Context, req *classrecv1.ListRecordingsReq
 			return nil, err
 		}
 	}
-	for _, u := range urls {
-		if listed[u] || s.store.KnowsURL(s.cfg.Tenant, u) {
-			continue
+	taken := func(u string) bool { return listed[u] || s.store.KnowsURL(s.cfg.Tenant, u) }
+	if urls = slices.DeleteFunc(urls, taken); len(urls) > 0 {
+		if err := s.expect(ctx, req, listed); err != nil {
+			return nil, err
 		}
-		listed[u] = true
-		r := platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds())
-		addFile(r, &classrecv1.RecordingFile{Url: u})
-		found = append(found, foreignRecording{r, keyOf(r)})
+		urls = slices.DeleteFunc(urls, taken)
 	}
+	found = append(found, s.foreignURLs(req, urls)...)
 	slices.SortFunc(found, func(a, b foreignRecording) int {
 		if a.key.before(b.key) {
 			return -1
@@ -153,6 +152,53 @@ func (s *Service) foreign(ctx context.Context, req *classrecv1.ListRecordingsReq
 	return found, nil
 }
 
+// foreignURLs makes recordings of URLs of which the platform says nothing more.
+// Those of one room and time are one recording; of others nobody knows.
+func (s *Service) foreignURLs(req *classrecv1.ListRecordingsRequest, urls []string) []foreignRecording {
+	var found []foreignRecording
+	together := req.GetRoom() != "" && req.GetRecordTime() != nil
+	for i, u := range urls {
+		if i == 0 || !together {
+			r := s.platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds())
+			found = append(found, foreignRecording{Recording: r})
+		}
+		addFile(found[len(found)-1].Recording, &classrecv1.RecordingFile{Url: u})
+	}
+	for i := range found {
+		found[i].key = keyOf(found[i].Recording)
+	}
+	return found
+}
+
+// maxExpected is how many of the newest recordings are looked at for those
+// whose files are just being listed.
+const maxExpected = 20
+
+// unfinished returns the newest recordings of a list that are not final.
+func (s *Service) unfinished(req *classrecv1.ListRecordingsRequest) []*store.Entry {
+	filter := store.Filter{Room: req.GetRoom()}
+	if filter.Room == "" {
+		filter.UserID = req.GetUserId()
+	}
+	newest, _, _ := s.store.List(s.cfg.Tenant, filter, store.Cursor{}, maxExpected)
+	return slices.DeleteFunc(newest, func(e *store.Entry) bool { return isFinal(stateOf(e)) })
+}
+
+// expect marks the URLs of recordings that are not final: the store will know
+// them soon.
+func (s *Service) expect(ctx context.Context, req *classrecv1.ListRecordingsRequest, listed map[string]bool) error {
+	for _, e := range s.unfinished(req) {
+		files, _, err := s.findURLs(ctx, e.Record)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			listed[f.GetUrl()] = true
+		}
+	}
+	return nil
+}
+
 // foreignItems returns the unknown recordings of getrecordlist, and marks the
 // URLs that they have.
 func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordingsRequest, urls []string, listed map[string]bool) ([]foreignRecording, error) {
@@ -160,19 +206,25 @@ func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordin
 	if err != nil {
 		return nil, err
 	}
+	expected := map[int64]bool{} // the store will know their files soon
+	for _, e := range s.unfinished(req) {
+		for _, ts := range e.Record.GetRecordTs() {
+			expected[ts] = true
+		}
+	}
 	var found []foreignRecording
 	for _, item := range items {
 		ts, ok := startTime(item)
 		if want := req.GetRecordTime(); !ok || (want != nil && want.GetSeconds() != ts) {
 			continue
 		}
-		if _, err := s.store.ByName(s.cfg.Tenant, Name(req.GetRoom(), ts, 1)); err == nil {
+		if expected[ts] {
 			for _, f := range itemFiles(item) {
-				listed[f.GetUrl()] = true // the store will know them soon
+				listed[f.GetUrl()] = true
 			}
 			continue
 		}
-		r := platformRecording(req.GetRoom(), "", ts)
+		r := s.platformRecording(req.GetRoom(), "", ts)
 		mine := req.GetUserId() == ""
 		for _, f := range itemFiles(item) {
 			if s.store.KnowsURL(s.cfg.Tenant, f.GetUrl()) {
@@ -193,8 +245,9 @@ func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordin
 }
 
 // platformRecording is one that only the platform knows. A recordts of 0 is
-// not known, and leaves it without a name.
-func platformRecording(roomID, userID string, ts int64) *classrecv1.Recording {
+// not known, and leaves it without a name; so does one whose name the store has
+// given to a recording that knows nothing of these files.
+func (s *Service) platformRecording(roomID, userID string, ts int64) *classrecv1.Recording {
 	r := &classrecv1.Recording{
 		Room: roomID, UserId: userID,
 		State:  available,
@@ -204,6 +257,9 @@ func platformRecording(roomID, userID string, ts int64) *classrecv1.Recording {
 		r.RecordTime = &timestamppb.Timestamp{Seconds: ts}
 		if roomID != "" {
 			r.Name = Name(roomID, ts, 1)
+		}
+		if _, err := s.store.ByName(s.cfg.Tenant, r.GetName()); err == nil {
+			r.Name = ""
 		}
 	}
 	return r

@@ -212,3 +212,8 @@ func (c change) note(action classrecv1.ClassBeginAction, msg talkcloud.Message, 
 		Data:       msg.DataText(),
 	}
 }
+
+// isFinal tells a state that a recording does not leave.
+func isFinal(state classrecv1.RecordingState) bool {
+	return state == available || state == failedSt
+}
