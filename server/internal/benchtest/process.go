@@ -6,6 +6,7 @@ package benchtest
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -61,10 +62,8 @@ func Start(tb testing.TB, cmd *exec.Cmd) *Process {
 // role that the test asks Role for.
 func StartSelf(tb testing.TB, test, role string) *Process {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.timeout=30m")
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), os.Args[0], "-test.run=^"+test+"$", "-test.timeout=30m")
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	cmd.Cancel = func() error { return nil } // it ends with its input
-	cmd.WaitDelay = time.Minute
 	return Start(tb, cmd)
 }
 
@@ -75,10 +74,8 @@ func StartNode(tb testing.TB, dir, script string) *Process {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
 		tb.Fatalf("make setup-e2e installs what is missing: %v", err)
 	}
-	cmd := exec.CommandContext(tb.Context(), "node", "--expose-gc", script)
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), "node", "--expose-gc", script)
 	cmd.Dir = dir
-	cmd.Cancel = func() error { return nil }
-	cmd.WaitDelay = time.Minute
 	return Start(tb, cmd)
 }
 

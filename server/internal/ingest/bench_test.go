@@ -8,28 +8,24 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pion/webrtc/v4"
 
+	"github.com/classrec/classrec/server/internal/benchtest"
 	"github.com/classrec/classrec/server/internal/clips"
 	"github.com/classrec/classrec/server/internal/ingest"
 	"github.com/classrec/classrec/server/internal/publisher"
 	"github.com/classrec/classrec/server/internal/recorder"
 )
 
-// The processes of the benchmark, by the value of benchRole in their environment. All receive the same 720p VP8 and
+// The processes of the benchmark, by their role. All receive the same 720p VP8 and
 // Opus stream; they differ in what they do with it.
 const (
-	benchRole  = "CLASSREC_BENCH_ROLE"
 	rolePion   = "pion"   // bare pion with its default codecs and interceptors, packets thrown away: the yardstick
 	roleIngest = "ingest" // package ingest, packets thrown away
 	roleRecord = "record" // package ingest, packets recorded by package recorder
@@ -52,6 +48,10 @@ type benchResult struct {
 // pion receiving it and throwing it away. In each round the three processes receive from three publishers in this
 // process at the same time, so that what else the machine does falls on all alike; the median of the rounds' ratios counts.
 func TestBench_RecordOneStream(t *testing.T) {
+	if role := benchtest.Role(); role != "" {
+		receiveAs(t, role)
+		return
+	}
 	roles := []string{rolePion, roleIngest, roleRecord}
 	cpu, ratios := map[string][]float64{}, map[string][]float64{}
 	for round := range benchRounds {
@@ -66,31 +66,25 @@ func TestBench_RecordOneStream(t *testing.T) {
 			ratios[role] = append(ratios[role], r.CPU.Seconds()/results[rolePion].CPU.Seconds())
 		}
 	}
-	ratio := median(ratios[roleRecord])
-	t.Logf("%d rounds of %v, CPU in %% of one core (median): pion %.2f, ingest %.2f (x%.2f), record %.2f (x%.2f, rounds %.2f)",
-		benchRounds, benchWindow, median(cpu[rolePion]), median(cpu[roleIngest]), median(ratios[roleIngest]),
-		median(cpu[roleRecord]), ratio, ratios[roleRecord])
-	fmt.Fprintf(os.Stdout, "| recording one 720p stream | at most %.2f times the CPU of pion receiving it | %.2f times (%.2f %% of a core; pion %.2f %%) |\n",
-		benchLimit, ratio, median(cpu[roleRecord]), median(cpu[rolePion]))
-	if ratio > benchLimit {
-		t.Errorf("recording takes %.2f times the CPU of receiving, the limit is %.2f", ratio, benchLimit)
-	}
-}
-
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	return s[len(s)/2]
+	median := func(v []float64) float64 { return benchtest.Quantile(v, 0.5) }
+	benchtest.AtMost(t, "recording one 720p stream, CPU of pion receiving it", median(ratios[roleRecord]), benchLimit, "times")
+	benchtest.Info(t, "in %% of one core: pion %.2f, ingest %.2f (%.2f times), record %.2f; rounds %.2f",
+		median(cpu[rolePion]), median(cpu[roleIngest]), median(ratios[roleIngest]), median(cpu[roleRecord]), ratios[roleRecord])
 }
 
 // benchRound runs one process for each role at the same time.
 func benchRound(t *testing.T, roles []string) map[string]benchResult {
 	t.Helper()
 	video, audio := mustClip(t, clips.Bench720p), mustClip(t, clips.TeacherAudio)
-	children := map[string]*benchChild{}
+	children := map[string]*benchtest.Process{}
 	for _, role := range roles {
-		c := startBenchChild(t, role)
+		c := benchtest.StartSelf(t, "TestBench_RecordOneStream", role)
 		children[role] = c
-		pub, err := publisher.Publish(t.Context(), publisher.Config{Video: video, Audio: audio}, c.exchange)
+		pub, err := publisher.Publish(t.Context(), publisher.Config{Video: video, Audio: audio}, func(_ context.Context, offer string) (answer string, err error) {
+			c.Tell(offer)
+			c.Hear(&answer)
+			return answer, nil
+		})
 		if err != nil {
 			t.Fatalf("%s: %v", role, err)
 		}
@@ -98,81 +92,24 @@ func benchRound(t *testing.T, roles []string) map[string]benchResult {
 	}
 	<-time.After(benchWarmUp)
 	for _, role := range roles { // the windows begin together
-		children[role].tell(t, "start")
+		children[role].Tell("start")
 	}
 	<-time.After(benchWindow)
 	for _, role := range roles {
-		children[role].tell(t, "stop")
+		children[role].Tell("stop")
 	}
 	results := map[string]benchResult{}
 	for _, role := range roles {
-		results[role] = children[role].result(t)
+		var r benchResult
+		children[role].Hear(&r)
+		results[role] = r
 	}
 	return results
 }
 
-// benchChild is this program again, in a role. It speaks JSON values on its standard input and output.
-type benchChild struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *json.Decoder
-}
-
-func startBenchChild(t *testing.T, role string) *benchChild {
+// receiveAs is the life of a process in its role.
+func receiveAs(t *testing.T, role string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestBench_Child$", "-test.timeout=5m") // ends when its input does
-	cmd.Env = append(os.Environ(), benchRole+"="+role)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", role, err)
-		}
-	})
-	return &benchChild{cmd: cmd, in: in, out: json.NewDecoder(out)}
-}
-
-func (c *benchChild) tell(t *testing.T, v string) {
-	t.Helper()
-	if err := json.NewEncoder(c.in).Encode(v); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (c *benchChild) exchange(_ context.Context, offer string) (answer string, err error) {
-	if err := json.NewEncoder(c.in).Encode(offer); err != nil {
-		return "", err
-	}
-	err = c.out.Decode(&answer)
-	return answer, err
-}
-
-func (c *benchChild) result(t *testing.T) benchResult {
-	t.Helper()
-	var r benchResult
-	if err := c.out.Decode(&r); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// TestBench_Child is the life of a child; without a role it does nothing.
-func TestBench_Child(t *testing.T) {
-	role := os.Getenv(benchRole)
-	if role == "" {
-		return
-	}
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
 	var offer, command string
 	if err := in.Decode(&offer); err != nil {
@@ -206,23 +143,13 @@ func TestBench_Child(t *testing.T) {
 	if err := in.Decode(&command); err != nil {
 		t.Fatal(err)
 	}
-	cpu, n := usedCPU(t), packets.Load()
+	cpu, n := benchtest.OwnCPU(t), packets.Load()
 	if err := in.Decode(&command); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.Encode(benchResult{CPU: usedCPU(t) - cpu, Packets: packets.Load() - n}); err != nil {
+	if err := out.Encode(benchResult{CPU: benchtest.OwnCPU(t) - cpu, Packets: packets.Load() - n}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// usedCPU is the user and system time of this process so far.
-func usedCPU(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // receiveWithPion is pion's own way: defaults for everything, each track read to its end.

@@ -113,6 +113,11 @@ func (w *Watch) Next(ctx context.Context) (WatchMessage, error) {
 		w.pending = w.pending[1:]
 		return WatchMessage{response: eventMessage(ev)}, nil
 	}
+	if w.caught == nil && len(w.log.C()) > 0 { // in a burst, nothing is waited for
+		if msg, ok, err := w.take(<-w.log.C()); ok || err != nil {
+			return msg, err
+		}
+	}
 	w.silence.Reset(w.s.cfg.Heartbeat)
 	for {
 		select {
