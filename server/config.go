@@ -72,6 +72,9 @@ type Config struct {
 	// ProcessingTimeout is how long the platform may take from the end of a
 	// class to its files. 0: 2 h.
 	ProcessingTimeout time.Duration
+	// SettleTime is for how long TalkCloud must list the same files, where it is
+	// not asked when a recording is finished (RichRecordList). 0: 30 s.
+	SettleTime time.Duration
 	// ShutdownTimeout is how long stopping may take. Calls in flight get half of
 	// it. 0: 10 s.
 	ShutdownTimeout time.Duration

@@ -255,8 +255,10 @@ func (s *Server) openRecordings(context.Context) error {
 	}
 	s.recordings = recording.New(s.store, s.rooms, s.platform, recording.Config{
 		ProcessingTimeout: s.cfg.ProcessingTimeout,
+		SettleTime:        s.cfg.SettleTime,
 		Key:               key,
 		RichRecordList:    s.cfg.RichRecordList || s.cfg.embedded(),
+		RoomsStartEmpty:   s.cfg.embedded(),
 		Status:            service.Status,
 		Logger:            s.cfg.Logger.With("part", "recordings"),
 	})

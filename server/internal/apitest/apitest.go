@@ -69,6 +69,7 @@ func Platform(tb testing.TB, url string) func(*server.Config) {
 	}
 	return func(cfg *server.Config) {
 		cfg.Platform, cfg.EnterpriseKeyFile = url, file
+		cfg.SettleTime = 50 * time.Millisecond
 		cfg.RoomListen, cfg.RoomHTTPListen = "", ""
 	}
 }

@@ -31,6 +31,10 @@ type Config struct {
 	// record list; it doubles from the first to the second. Default 200 ms and
 	// 30 s.
 	PollMin, PollMax time.Duration
+	// SettleTime is for how long a platform that does not tell when a recording
+	// is finished must list the same files before they count as all; default
+	// 30 s.
+	SettleTime time.Duration
 	// Linger is how long a room that nobody needs any more is stayed in;
 	// default 3 s.
 	Linger time.Duration
@@ -42,6 +46,9 @@ type Config struct {
 	// RichRecordList tells that the platform's getrecordlist can be asked,
 	// which knows a finished recording even when it has no files.
 	RichRecordList bool
+	// RoomsStartEmpty tells that the platform begins and ends with this process:
+	// what its rooms had in the last life is lost, and nobody has ended it.
+	RoomsStartEmpty bool
 	// Status makes the public form of an error, for Recording.failure. The
 	// zero value keeps the message only.
 	Status func(error) *statuspb.Status
@@ -67,6 +74,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ProcessingTimeout, 2*time.Hour)
 	def(&c.PollMin, 200*time.Millisecond)
 	def(&c.PollMax, 30*time.Second)
+	def(&c.SettleTime, 30*time.Second)
 	def(&c.Linger, 3*time.Second)
 	def(&c.Heartbeat, 15*time.Second)
 	if c.Status == nil {

@@ -40,13 +40,17 @@ func (s *Service) awaitFiles(ctx context.Context, rec *storev1.Record) event {
 	deadline := rec.GetDeadline().AsTime()
 	pause := s.cfg.PollMin
 	var last []*classrecv1.RecordingFile
+	var since time.Time // the platform has listed just these
 	for {
 		files, done, err := s.findFiles(ctx, rec)
+		if err == nil && !sameURLs(files, last) {
+			last, since = files, time.Now()
+			pause = s.cfg.PollMin
+		}
 		if err == nil && len(files) > 0 && !done {
-			// Without the platform's word that all is there, the same answer
-			// twice is the best evidence there is.
-			done = sameURLs(files, last)
-			last = files
+			// Without the platform's word that all is there, an answer that
+			// stays the same is the best evidence there is.
+			done = time.Since(since) >= s.cfg.SettleTime
 		}
 		if err == nil && done {
 			return listed{files: files}

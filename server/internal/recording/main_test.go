@@ -39,7 +39,7 @@ type life struct {
 
 // config is quick enough for tests.
 func config() recording.Config {
-	return recording.Config{PollMin: 10 * time.Millisecond, Linger: time.Millisecond, RichRecordList: true}
+	return recording.Config{SettleTime: 20 * time.Millisecond, PollMin: 10 * time.Millisecond, Linger: time.Millisecond, RichRecordList: true}
 }
 
 func newLife(t testing.TB, st *store.Store, client *talkcloud.Client, cfg recording.Config) *life {

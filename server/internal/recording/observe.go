@@ -45,13 +45,15 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 
 func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 	w.synced, w.op = true, nil
+	live := w.live()
+	w.lost = ev.Vacant || w.s.cfg.RoomsStartEmpty && live != nil && live.Record.GetId() == w.carried
+	w.carried = ""
 	for _, m := range ev.Messages {
 		if m.Key() == talkcloud.MessageClassBegin {
 			w.begun(ctx, m, true)
 			return
 		}
 	}
-	w.lost = ev.Vacant
 	w.ended(ctx, talkcloud.Message{}, true)
 }
 

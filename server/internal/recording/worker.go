@@ -48,6 +48,7 @@ type worker struct {
 	op       *operation         // what is being published or deleted; nil when nothing is
 	sent     string             // the recording for which ClassBegin was last published
 	resumed  string             // the recording that was STARTING when the last life ended
+	carried  string             // the recording that was RECORDING when the last life ended, until the room is seen
 	grace    time.Time          // until then, look whether it began after all
 	evicted  bool               // the recording's own identity is somebody else's now
 	waiting  []enterRequest
@@ -295,6 +296,8 @@ func (w *worker) resume(ctx context.Context, e *store.Entry) {
 	switch e.Record.GetRecording().GetState() {
 	case starting:
 		w.resumed, w.grace = e.Record.GetId(), time.Now().Add(w.s.cfg.StartTimeout)
+	case recording:
+		w.carried = e.Record.GetId()
 	case processing:
 		w.poll(ctx, e)
 	default:

@@ -187,8 +187,16 @@ func calls() []testCase {
 			code: codes.NotFound, reason: "RECORDING_NOT_FOUND",
 		},
 		{
-			name: "get, a room that cannot be", call: apitest.Get, request: `{"name":"rooms/__\u0001/recordings/1700000000"}`,
-			code: codes.NotFound, reason: "RECORDING_NOT_FOUND",
+			name: "get, a room that cannot be", call: apitest.Get, request: `{"name":"rooms/__x/recordings/1700000000"}`,
+			code: codes.InvalidArgument, reason: "INVALID_FIELD", fields: []string{"name"},
+		},
+		{
+			name: "stop, a room that cannot be", call: apitest.Stop, request: `{"name":"rooms/-/recordings/1700000000"}`,
+			code: codes.InvalidArgument, reason: "INVALID_FIELD", fields: []string{"name"},
+		},
+		{
+			name: "get, a control character in the room", call: apitest.Get, request: `{"name":"rooms/a\u0001/recordings/1700000000"}`,
+			code: codes.InvalidArgument, reason: "INVALID_FIELD", fields: []string{"name"},
 		},
 
 		{name: "list, nothing", call: apitest.List, request: `{"room":"{room}"}`, response: `{"recordings":[],"nextPageToken":""}`},

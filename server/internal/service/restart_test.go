@@ -148,7 +148,7 @@ func TestKill_WhileRecording(t *testing.T) {
 		t.Errorf("stopped as %v", stop)
 	}
 	rec = awaitState(t, s, before.GetName(), stateAvailable)
-	if rec.GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED && rec.GetEndReason() != classrecv1.EndReason_END_REASON_ENDED_WHILE_AWAY {
+	if rec.GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED {
 		t.Errorf("ended as %v", rec)
 	}
 }

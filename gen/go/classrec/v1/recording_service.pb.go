@@ -1026,19 +1026,21 @@ const file_classrec_v1_recording_service_proto_rawDesc = "" +
 	"\x15request_id.characters\x12 must not have control characters\x1a\x18!this.matches('\\\\p{Cc}')r\x03(\x80\x01R\trequestIdB\x0e\n" +
 	"\f_record_chat\"N\n" +
 	"\x16StartRecordingResponse\x124\n" +
-	"\trecording\x18\x01 \x01(\v2\x16.classrec.v1.RecordingR\trecording\"\xbc\x03\n" +
-	"\x14StopRecordingRequest\x12n\n" +
-	"\x04name\x18\x01 \x01(\tBZ\xfaA\x18\n" +
-	"\x16classrec.dev/Recording\xbaH<\xd8\x01\x01r7(\xc0\x0122^rooms/[^/]+/recordings/[0-9]{1,19}(-[0-9]{1,6})?$R\x04name\x12\xa9\x01\n" +
+	"\trecording\x18\x01 \x01(\v2\x16.classrec.v1.RecordingR\trecording\"\xe6\x04\n" +
+	"\x14StopRecordingRequest\x12\x97\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x82\x02\xfaA\x18\n" +
+	"\x16classrec.dev/Recording\xbaH\xe3\x01\xba\x01\x97\x01\n" +
+	"\tname.room\x128its room must not be `-`, `.` or `..`, nor begin with __\x1aP!['rooms/-/', 'rooms/./', 'rooms/../', 'rooms/__'].exists(p, this.startsWith(p))\xd8\x01\x01rC(\xc0\x012>^rooms/[^/\\p{Cc}]{1,128}/recordings/[0-9]{1,19}(-[0-9]{1,6})?$R\x04name\x12\xa9\x01\n" +
 	"\x04room\x18\x02 \x01(\tB\x94\x01\xbaH\x90\x01\xba\x01z\n" +
 	"\x0froom.characters\x123must not have control characters, nor begin with __\x1a2!this.matches('\\\\p{Cc}') && !this.startsWith('__')r\x11(\x80\x01Z\x01-Z\x01.Z\x02..\xba\x01\x01/R\x04room\x120\n" +
 	"\rroom_password\x18\x03 \x01(\tB\v\xbaH\x05r\x03(\x80\x02\x80\x01\x01R\froomPassword:V\xbaHS\x1aQ\n" +
 	"\rname.xor_room\x12\x18give either name or room\x1a&(this.name == '') != (this.room == '')\"M\n" +
 	"\x15StopRecordingResponse\x124\n" +
-	"\trecording\x18\x01 \x01(\v2\x16.classrec.v1.RecordingR\trecording\"\x85\x01\n" +
-	"\x13GetRecordingRequest\x12n\n" +
-	"\x04name\x18\x01 \x01(\tBZ\xe0A\x02\xfaA\x18\n" +
-	"\x16classrec.dev/Recording\xbaH9r7(\xc0\x0122^rooms/[^/]+/recordings/[0-9]{1,19}(-[0-9]{1,6})?$R\x04name\"L\n" +
+	"\trecording\x18\x01 \x01(\v2\x16.classrec.v1.RecordingR\trecording\"\xaf\x02\n" +
+	"\x13GetRecordingRequest\x12\x97\x02\n" +
+	"\x04name\x18\x01 \x01(\tB\x82\x02\xe0A\x02\xfaA\x18\n" +
+	"\x16classrec.dev/Recording\xbaH\xe0\x01\xba\x01\x97\x01\n" +
+	"\tname.room\x128its room must not be `-`, `.` or `..`, nor begin with __\x1aP!['rooms/-/', 'rooms/./', 'rooms/../', 'rooms/__'].exists(p, this.startsWith(p))rC(\xc0\x012>^rooms/[^/\\p{Cc}]{1,128}/recordings/[0-9]{1,19}(-[0-9]{1,6})?$R\x04name\"L\n" +
 	"\x14GetRecordingResponse\x124\n" +
 	"\trecording\x18\x01 \x01(\v2\x16.classrec.v1.RecordingR\trecording\"\xe9\x04\n" +
 	"\x15ListRecordingsRequest\x12\xa9\x01\n" +

@@ -38,7 +38,8 @@ type Record struct {
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// The API resource as it is returned.
 	Recording *v1.Recording `protobuf:"bytes,3,opt,name=recording,proto3" json:"recording,omitempty"`
-	// The idempotency key that asked for it, and a SHA-256 of that request.
+	// The idempotency key that asked for it, and an HMAC-SHA-256 of that
+	// request under the service's own key: the request may hold a password.
 	RequestId   string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	RequestHash []byte `protobuf:"bytes,5,opt,name=request_hash,json=requestHash,proto3" json:"request_hash,omitempty"`
 	// How to join the room.
