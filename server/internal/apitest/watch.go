@@ -182,7 +182,12 @@ func (w *Stream) Close() { w.close() }
 // Next waits for the next message.
 func (w *Stream) Next(tb testing.TB) *classrecv1.WatchClassBeginResponse {
 	tb.Helper()
-	m, err := w.next(tb)
+	return w.next(Context(tb), tb)
+}
+
+func (w *Stream) next(ctx context.Context, tb testing.TB) *classrecv1.WatchClassBeginResponse {
+	tb.Helper()
+	m, err := w.receive(ctx)
 	if err != nil {
 		tb.Fatalf("watch: %v", err)
 	}
@@ -193,8 +198,9 @@ func (w *Stream) Next(tb testing.TB) *classrecv1.WatchClassBeginResponse {
 // what it ended in.
 func (w *Stream) End(tb testing.TB) Outcome {
 	tb.Helper()
+	ctx := Context(tb)
 	for {
-		m, err := w.next(tb)
+		m, err := w.receive(ctx)
 		switch {
 		case err == nil && m.GetHeartbeat() != nil:
 		case err == nil:
@@ -207,11 +213,12 @@ func (w *Stream) End(tb testing.TB) Outcome {
 	}
 }
 
-// next receives within our patience.
-func (w *Stream) next(tb testing.TB) (*classrecv1.WatchClassBeginResponse, error) {
-	tb.Helper()
-	late := context.AfterFunc(Context(tb), w.close)
-	defer late()
+// receive receives until ctx ends; then the stream ends too. Whoever waits
+// for more than one message does so within one context: heartbeats come for
+// ever.
+func (w *Stream) receive(ctx context.Context) (*classrecv1.WatchClassBeginResponse, error) {
+	stop := context.AfterFunc(ctx, w.close)
+	defer stop()
 	return w.recv()
 }
 
@@ -220,8 +227,9 @@ func (w *Stream) next(tb testing.TB) (*classrecv1.WatchClassBeginResponse, error
 func (w *Stream) Events(tb testing.TB, n int) []*classrecv1.ClassBeginEvent {
 	tb.Helper()
 	var list []*classrecv1.ClassBeginEvent
+	ctx := Context(tb)
 	for len(list) < n {
-		m := w.Next(tb)
+		m := w.next(ctx, tb)
 		switch {
 		case m.GetEvent() != nil:
 			list = append(list, m.GetEvent())
@@ -236,8 +244,9 @@ func (w *Stream) Events(tb testing.TB, n int) []*classrecv1.ClassBeginEvent {
 // and where to resume from.
 func (w *Stream) Synced(tb testing.TB) (snapshot []*classrecv1.ClassBeginEvent, sequence uint64) {
 	tb.Helper()
+	ctx := Context(tb)
 	for {
-		m := w.Next(tb)
+		m := w.next(ctx, tb)
 		switch {
 		case m.GetEvent() != nil:
 			snapshot = append(snapshot, m.GetEvent())

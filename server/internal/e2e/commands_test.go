@@ -80,13 +80,13 @@ func (p *process) output() string {
 	return p.text.String()
 }
 
-// background starts a shell command in the repository; its environment is ours and environ. It is interrupted at the
-// latest with the test.
-func background(t *testing.T, environ []string, command string) *process {
+// background starts a shell command in the repository, without our settings. It is interrupted at the latest with the
+// test.
+func background(t *testing.T, command string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command("bash", "-c", command), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p, p
-	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CLASSREC_") }), environ...)
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CLASSREC_") })
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestDemo(t *testing.T) {
 		t.Error("the README does not tell of make demo")
 	}
 	dir := t.TempDir()
-	demo := background(t, nil, `make demo ARGS="--length 3s --data-dir `+dir+` `+freePorts+`"`)
+	demo := background(t, `make demo ARGS="--length 3s --data-dir `+dir+` `+freePorts+`"`)
 	demo.await(t, "all files are good; they lie in ")
 	<-demo.done
 	if code := demo.cmd.ProcessState.ExitCode(); code != 0 {
@@ -195,7 +195,7 @@ type served struct {
 // startServed runs the README's make run, and reads from its log where it listens.
 func startServed(t *testing.T) served {
 	t.Helper()
-	p := background(t, nil, `make run ARGS="--log-format json --data-dir `+t.TempDir()+` `+freePorts+`"`)
+	p := background(t, `make run ARGS="--log-format json --data-dir `+t.TempDir()+` `+freePorts+`"`)
 	p.await(t, `"to try it"`)
 	var s served
 	for lines := bufio.NewScanner(strings.NewReader(p.output())); lines.Scan(); {
@@ -246,7 +246,7 @@ func TestReadme(t *testing.T) {
 	var watches []*process
 	for _, c := range commands { // first, to see what the others do
 		if strings.HasPrefix(c, "curl ") && strings.Contains(c, "classBegin:watch") {
-			p := background(t, nil, s.shell(cli, c))
+			p := background(t, s.shell(cli, c))
 			p.await(t, "synced")
 			watches = append(watches, p)
 		}
@@ -282,7 +282,7 @@ func TestReadme(t *testing.T) {
 	if i < 0 {
 		t.Fatal("the README does not tell of classrec watch")
 	}
-	watch := background(t, nil, s.shell(cli, commands[i]))
+	watch := background(t, s.shell(cli, commands[i]))
 	watch.await(t, "ADD")
 	if out, err := run(t, s.shell(cli, "go run ./client/classrec stop 42")); err != nil {
 		t.Errorf("stop: %v\n%s", err, out)
@@ -305,7 +305,7 @@ func TestReadme(t *testing.T) {
 // run runs a command to its end and returns what it printed.
 func run(t *testing.T, command string) (string, error) {
 	t.Helper()
-	p := background(t, nil, command)
+	p := background(t, command)
 	select {
 	case <-p.done:
 	case <-testContext(t).Done():

@@ -321,7 +321,11 @@ func TestPlatform_Answers(t *testing.T) {
 			urls   []string
 		}{
 			{body: `["https://files.example/1.mkv", " /2.mkv"]`, urls: []string{"https://files.example/1.mkv", p.url + "/2.mkv"}},
-			{body: `[]`}, {body: `null`}, {body: ``}, {body: `{"result":4105,"msg":"没有数据"}`}, {body: `{"result":"4105"}`},
+			{body: `[]`},
+			{body: `null`},
+			{body: ``},
+			{body: `{"result":4105,"msg":"没有数据"}`},
+			{body: `{"result":"4105"}`},
 			{body: `{"result":4102}`, code: codes.FailedPrecondition},
 			{body: `<html>502</html>`, status: 502, code: codes.Unavailable},
 			{body: `<html>hello</html>`, code: codes.Internal},

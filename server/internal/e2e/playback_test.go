@@ -14,12 +14,11 @@ import (
 	"strings"
 	"testing"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/apitest"
 	"github.com/classrec/classrec/server/internal/clips"
 	"github.com/classrec/classrec/server/internal/publisher"
 	"github.com/classrec/classrec/server/internal/talkcloud"
-
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
 // roots trusts the certificate of a server's embedded platform.
@@ -90,26 +89,31 @@ func TestPlayback(t *testing.T) {
 		{
 			"webm file", `"format": "RECORDING_FORMAT_WEBM", "record_type": "RECORD_TYPE_FILE"`, clips.TeacherVideo,
 			map[string][]string{"recording.webm": {"vp8", "opus", "vp8", "opus", "webvtt"}},
-			map[string][]size{"recording.webm": {{640, 360}, {320, 240}}}, false, // whoever came first
+			map[string][]size{"recording.webm": {{640, 360}, {320, 240}}},
+			false, // whoever came first
 		},
 		{
 			"mp4", `"format": "RECORDING_FORMAT_MP4"`, clips.TeacherVideo, // transcoded
 			map[string][]string{"teacher.mp4": {"h264", "opus"}, "student.mp4": {"h264", "opus"}},
-			map[string][]size{"teacher.mp4": {{640, 360}}}, true,
+			map[string][]size{"teacher.mp4": {{640, 360}}},
+			true,
 		},
 		{
 			"mp4 of h264", `"format": "RECORDING_FORMAT_MP4", "record_chat": false`, clips.TeacherH264, // remuxed
 			map[string][]string{"teacher.mp4": {"h264", "opus"}, "student.mp4": {"h264", "opus"}},
-			map[string][]size{"teacher.mp4": {{640, 360}}}, false,
+			map[string][]size{"teacher.mp4": {{640, 360}}},
+			false,
 		},
 		{
 			"mkv of h264", `"format": "RECORDING_FORMAT_MKV"`, clips.TeacherH264,
-			map[string][]string{"teacher.mkv": {"h264", "opus"}, "student.mkv": {"vp8", "opus"}}, nil, true,
+			map[string][]string{"teacher.mkv": {"h264", "opus"}, "student.mkv": {"vp8", "opus"}},
+			nil, true,
 		},
 		{
 			"mix", `"record_type": "RECORD_TYPE_MIX", "layout": "RECORDING_LAYOUT_PORTRAIT", "record_chat": false`, clips.TeacherVideo,
 			map[string][]string{"recording.mp4": {"h264", "aac"}, "recording.mp3": {"mp3"}},
-			map[string][]size{"recording.mp4": {{720, 1280}}, "recording.mp3": {{}}}, false,
+			map[string][]size{"recording.mp4": {{720, 1280}}, "recording.mp3": {{}}},
+			false,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
