@@ -79,15 +79,17 @@ func (s *Service) awaitFiles(ctx context.Context, rec *storev1.Record) event {
 // recording finished, so that what it lists is all there is.
 func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, done bool, err error) {
 	if s.cfg.RichRecordList {
-		items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(rec.GetRecording().GetRoom())})
+		items, err := s.items(ctx, rec.GetRecording().GetRoom())
 		if err != nil {
 			return nil, false, err
 		}
 		parts := 0
-		for _, item := range items {
-			if ts, ok := startTime(item); ok && slices.Contains(rec.GetRecordTs(), ts) {
-				parts++
-				files = append(files, itemFiles(item)...)
+		for _, part := range rec.GetRecordTs() { // the list may have them newest first
+			for _, item := range items {
+				if ts, ok := startTime(item); ok && ts == part {
+					parts++
+					files = append(files, itemFiles(item)...)
+				}
 			}
 		}
 		if parts > 0 && parts >= len(rec.GetRecordTs()) {
@@ -98,6 +100,15 @@ func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*
 		}
 	}
 	return s.findURLs(ctx, rec)
+}
+
+// items asks getrecordlist for a room; none when it does not know the room.
+func (s *Service) items(ctx context.Context, roomID string) ([]talkcloud.RecordListItem, error) {
+	items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(roomID)})
+	if talkcloud.KindOf(err) == talkcloud.KindNotFound && err != nil {
+		return nil, nil
+	}
+	return items, err
 }
 
 // findURLs asks getUserRecordlist in both of the document's ways: by recordts

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -38,19 +39,19 @@ func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if err != nil || ts <= 0 || name != Name(roomID, ts, 1) {
 		return nil, errRecordingNotFound(name) // 0 would ask for every time
 	}
-	urls, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{Room: talkcloud.RoomID(roomID), RecordTS: ts})
+	files, _, err := s.findFiles(ctx, &storev1.Record{Recording: &classrecv1.Recording{Room: roomID}, RecordTs: []int64{ts}})
 	if err != nil {
 		if kind := talkcloud.KindOf(err); kind == talkcloud.KindNotFound || kind == talkcloud.KindInvalidArgument {
 			return nil, errRecordingNotFound(name) // there is no room of that id, or none can be
 		}
 		return nil, public(err)
 	}
-	if len(urls) == 0 {
+	if len(files) == 0 {
 		return nil, errRecordingNotFound(name)
 	}
 	r := s.platformRecording(roomID, "", ts)
-	for _, u := range urls {
-		addFile(r, &classrecv1.RecordingFile{Url: u})
+	for _, f := range files {
+		addFile(r, f)
 	}
 	return r, nil
 }
@@ -202,7 +203,7 @@ func (s *Service) expect(ctx context.Context, req *classrecv1.ListRecordingsRequ
 // foreignItems returns the unknown recordings of getrecordlist, and marks the
 // URLs that they have.
 func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordingsRequest, urls []string, listed map[string]bool) ([]foreignRecording, error) {
-	items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(req.GetRoom())})
+	items, err := s.items(ctx, req.GetRoom())
 	if err != nil {
 		return nil, err
 	}

@@ -475,3 +475,21 @@ func TestList_Pages(t *testing.T) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
 }
+
+func TestGet_KnownToThePlatformOnly(t *testing.T) {
+	t.Parallel()
+	s, platform := newService(t)
+	teacher := platform.Join(t, "42", "teacher")
+	name := recording.Name("42", teacher.BeginClass(t, talkcloud.ClassBegin{HasRecordType: true, RecordType: talkcloud.RecordTypeList, RecordChat: true}), 1)
+	teacher.Chat(t, "hello")
+	teacher.EndClass(t)
+	var r *classrecv1.Recording
+	roomservertest.Poll(t, "the platform to list it", func() bool {
+		var err error
+		r, err = s.Get(testContext(t), name)
+		return err == nil && len(r.GetFiles()) == 1 && r.GetFiles()[0].GetSize() > 0
+	})
+	if r.GetOrigin() != classrecv1.RecordingOrigin_RECORDING_ORIGIN_PLATFORM || r.GetName() != name {
+		t.Errorf("got %s of %v", r.GetName(), r.GetOrigin())
+	}
+}
