@@ -30,9 +30,8 @@ func (s *Server) Banner() string {
 	return b.String()
 }
 
-// LogStart says the same as log lines.
-func (s *Server) LogStart() {
-	log := s.cfg.Logger
+// LogStart says the same as lines of log.
+func (s *Server) LogStart(log *slog.Logger) {
 	attrs := []any{
 		slog.String("grpc", s.GRPCAddr().String()), slog.String("http", s.HTTPAddr().String()),
 		slog.String("platform", s.cfg.Platform), slog.String("data", s.cfg.DataDir),

@@ -65,6 +65,17 @@ type Config struct {
 	RoomUDPListen string
 	// RoomPublicIPs are announced to publishers instead of the local addresses.
 	RoomPublicIPs []string
+	// RoomsFile is a YAML file of rooms with their names and passwords:
+	//
+	//	rooms:
+	//	  "42": {name: Maths, passwords: {teacher: …, student: …}}
+	//
+	// The roles are teacher, assistant, student, auditor and patrol; who enters
+	// with a role's password has that role, and who has none of them is refused.
+	// A room without passwords, or not in the file, is open. "": no file.
+	RoomsFile string
+	// StrictRooms says that there are no rooms but those of RoomsFile.
+	StrictRooms bool
 	// FFmpeg is the program that makes MP4, MP3 and MIX. "": ffmpeg in PATH;
 	// where there is none, recordings that need it are refused.
 	FFmpeg string
@@ -124,6 +135,9 @@ func (c Config) validate() error {
 	}
 	if (c.RoomCertFile == "") != (c.RoomKeyFile == "") {
 		errs = append(errs, errors.New("--room-cert-file and --room-key-file: give both or neither"))
+	}
+	if c.StrictRooms && c.RoomsFile == "" {
+		errs = append(errs, errors.New("--strict-rooms: needs --rooms-file"))
 	}
 	for _, ip := range c.RoomPublicIPs {
 		if _, err := netip.ParseAddr(ip); err != nil {

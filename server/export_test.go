@@ -5,6 +5,8 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"log/slog"
 	"time"
 )
 
@@ -24,6 +26,9 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 }
 
 func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
+
+// ErrorLog is what the servers of HTTP log to.
+func ErrorLog(logger *slog.Logger) io.Writer { return errorLog{logger} }
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {

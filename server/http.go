@@ -3,9 +3,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,8 +28,22 @@ func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(errorLog{logger}, "", 0),
 	}
+}
+
+// errorLog takes what net/http has to say: a panic of a handler, say.
+type errorLog struct{ logger *slog.Logger }
+
+// Write takes one entry. A connection that fails before it is one is the
+// caller's matter, and there are many of them where a port is open to all.
+func (l errorLog) Write(text []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.Contains(text, []byte("TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(text)))
+	return len(text), nil
 }
 
 const (
@@ -50,10 +66,16 @@ func (s *Server) openRoomServer(_ context.Context, key talkcloud.Secret) (dialFu
 	if err != nil {
 		return nil, err
 	}
+	rooms, err := readRooms(s.cfg.RoomsFile, s.cfg.Logger.With("part", "room server"))
+	if err != nil {
+		return nil, err
+	}
 	s.room, err = roomserver.New(roomserver.Config{
 		Dir:           s.cfg.path("room"),
 		FilesBaseURL:  s.filesBaseURL(),
 		EnterpriseKey: key,
+		Rooms:         rooms,
+		StrictRooms:   s.cfg.StrictRooms,
 		UDPListen:     s.cfg.RoomUDPListen,
 		PublicIPs:     s.cfg.RoomPublicIPs,
 		FFmpegPath:    s.cfg.FFmpeg,

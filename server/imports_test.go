@@ -55,7 +55,7 @@ var onlyImporters = map[string][]string{
 	"github.com/at-wat/ebml-go":                            {"server/internal/recorder"},
 	"github.com/prometheus":                                {"server"},
 	"github.com/alecthomas/kong":                           {"server/classrecd", "client/classrec"},
-	"github.com/goccy/go-yaml":                             {"server/classrecd", "client/classrec"},
+	"github.com/goccy/go-yaml":                             {"server/classrecd", "client/classrec", "server"},
 	"github.com/pion":                                      {"server/internal/ingest", "server/internal/publisher"},
 	"github.com/pion/rtp":                                  {"server/internal/ingest", "server/internal/publisher", "server/internal/recorder"},
 	"github.com/pion/webrtc/v4/pkg/media":                  {"server/internal/publisher", "server/internal/clips"},

@@ -352,6 +352,8 @@ func TestNew_Refused(t *testing.T) {
 		}},
 		{"certificate without key", "--room-cert-file", func(c *server.Config) { c.RoomCertFile = key }},
 		{"certificate is none", "--room-cert-file", func(c *server.Config) { c.RoomCertFile, c.RoomKeyFile = key, key }},
+		{"strict rooms without a file", "--strict-rooms: ", func(c *server.Config) { c.StrictRooms = true }},
+		{"rooms file missing", "--rooms-file: ", func(c *server.Config) { c.RoomsFile = filepath.Join(dir, "none") }},
 		{"public address is none", "--room-public-ip: ", func(c *server.Config) { c.RoomPublicIPs = []string{"here"} }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -49,6 +49,8 @@ type serverFlags struct {
 	RoomKeyFile    string   `name:"room-key-file" placeholder:"FILE" help:"The key of --room-cert-file." group:"room"`
 	RoomUDPListen  string   `name:"room-udp-listen" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Where it takes media over UDP (${default})." group:"room"`
 	RoomPublicIP   []string `name:"room-public-ip" placeholder:"IP" help:"Announced to publishers instead of the local address, behind 1:1 NAT. Repeatable." group:"room"`
+	RoomsFile      string   `name:"rooms-file" placeholder:"FILE" help:"YAML file of rooms with passwords, mode 0600: rooms: {'42': {name: Maths, passwords: {teacher: …, student: …}}}. Roles: teacher, assistant, student, auditor, patrol. A room without passwords is open." group:"room"`
+	StrictRooms    bool     `name:"strict-rooms" help:"There are no rooms but those of --rooms-file." group:"room"`
 	FFmpeg         string   `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
 
 	Config            kong.ConfigFlag `placeholder:"FILE" help:"YAML file with flags as keys." group:"general"`
@@ -87,6 +89,8 @@ func (f *serverFlags) config() server.Config {
 		RoomKeyFile:       f.RoomKeyFile,
 		RoomUDPListen:     f.RoomUDPListen,
 		RoomPublicIPs:     f.RoomPublicIP,
+		RoomsFile:         f.RoomsFile,
+		StrictRooms:       f.StrictRooms,
 		FFmpeg:            f.FFmpeg,
 		ProcessingTimeout: f.ProcessingTimeout,
 		ShutdownTimeout:   f.ShutdownTimeout,

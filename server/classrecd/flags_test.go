@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"os"
@@ -193,5 +196,36 @@ func TestHelp(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), stdout.String()); diff != "" {
 		t.Errorf("the help has changed (-update writes it anew):\n%s", diff)
+	}
+}
+
+// Where the server listens is said at every level.
+func TestServe_StartAtEveryLevel(t *testing.T) {
+	noEnvironment(t)
+	for _, level := range []string{"debug", "warn", "error"} {
+		f := mustParse(t, "--log-level", level, "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--room-listen=127.0.0.1:0", "--data-dir", t.TempDir())
+		read, stderr, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- errors.Join(serve(ctx, &f.serverFlags, stderr), stderr.Close())
+		}()
+		up := false
+		time.AfterFunc(20*time.Second, cancel) // should the line not come
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			if strings.Contains(lines.Text(), "classrec is up") {
+				up = true
+				cancel()
+			}
+		}
+		if err := errors.Join(<-ended, read.Close()); err != nil {
+			t.Error(err)
+		}
+		if !up {
+			t.Errorf("nothing of the start with --log-level %s", level)
+		}
 	}
 }

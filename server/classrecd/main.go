@@ -47,7 +47,7 @@ func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 	if flags.LogFormat == "text" && isTerminal(stderr) {
 		_, _ = io.WriteString(stderr, s.Banner())
 	} else {
-		s.LogStart()
+		s.LogStart(newLogger(stderr, flags.LogFormat, min(flags.LogLevel, slog.LevelInfo))) // at every --log-level
 	}
 	err = s.Run(ctx)
 	cfg.Logger.Info("classrec is down")
@@ -55,8 +55,12 @@ func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 }
 
 func (f *serverFlags) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.LogLevel}
-	if f.LogFormat == "json" {
+	return newLogger(w, f.LogFormat, f.LogLevel)
+}
+
+func newLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
