@@ -63,11 +63,11 @@ func (s *story) download(ctx context.Context, f *classrecv1.RecordingFile) (name
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return "", err
+		return "", withoutURL(err)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return "", withoutURL(err)
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	if res.StatusCode != http.StatusOK {
@@ -86,6 +86,14 @@ func (s *story) download(ctx context.Context, f *classrecv1.RecordingFile) (name
 		return "", fmt.Errorf("%d bytes came, %d were announced", n, want)
 	}
 	return name, nil
+}
+
+// withoutURL takes the URL out of an error: who has it has the recording.
+func withoutURL(err error) error {
+	if with := (*url.Error)(nil); errors.As(err, &with) {
+		return with.Err
+	}
+	return err
 }
 
 // check reads a file as a player would, and wants a whole class in it. With
@@ -122,16 +130,27 @@ func check(ctx context.Context, name string, f *classrecv1.RecordingFile, length
 	}
 	how := "demuxed"
 	if ffmpeg != "" {
-		// A camera's pictures come when they come: on a time base of the mean rate, which ffmpeg would take, two may
-		// fall on one time, and it would complain.
-		out, err := exec.CommandContext(ctx, ffmpeg, "-v", "error", "-nostdin", "-i", name,
-			"-enc_time_base:v", "1:90000", "-f", "null", "-").CombinedOutput()
-		if err != nil || len(out) > 0 {
-			return "", fmt.Errorf("ffmpeg does not play it: %w: %s", err, out)
+		if err := decode(ctx, ffmpeg, name); err != nil {
+			return "", err
 		}
 		how = "decoded by ffmpeg"
 	}
 	return fmt.Sprintf("%s, %.1f s, %s, %s", size(f.GetSize()), in.Duration.Seconds(), strings.Join(tracks, ", "), how), nil
+}
+
+// decode has ffmpeg decode every frame; any complaint is an error.
+func decode(ctx context.Context, ffmpeg, name string) error {
+	// A camera's pictures come when they come: on a time base of the mean rate, which ffmpeg would take, two may
+	// fall on one time, and it would complain.
+	out, err := exec.CommandContext(ctx, ffmpeg, "-v", "error", "-nostdin", "-i", name,
+		"-enc_time_base:v", "1:90000", "-f", "null", "-").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ffmpeg does not play it: %w: %s", err, out)
+	}
+	if len(out) > 0 {
+		return fmt.Errorf("ffmpeg complains: %s", out)
+	}
+	return nil
 }
 
 func checkChat(name string) (string, error) {
