@@ -19,7 +19,7 @@ import (
 
 // newAPI returns the handler of /v1/.
 func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, error) {
-	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
+	errs := &errorWriter{json: newJSON(), routes: newRoutes(), logger: cfg.Logger}
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, errs.json),
 		runtime.WithErrorHandler(errs.handle),
@@ -33,7 +33,7 @@ func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handle
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
-		runtime.WithMiddlewares(newQueryCheck(errs).middleware),
+		runtime.WithMiddlewares((&queryCheck{errs: errs}).middleware),
 	)
 	if err := classrecv1.RegisterRecordingServiceHandler(ctx, mux, conn); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func noStore(next http.Handler) http.Handler {
 func refuseSlashes(errs *errorWriter, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(strings.ToUpper(r.URL.RawPath), "%2F") {
-			errs.write(w, r, 0, errInvalid("room", "ids must not contain a slash, encoded or not"))
+			errs.write(w, r, 0, errField("room", fieldSlash, "ids must not contain a slash, encoded or not"))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -105,7 +105,7 @@ func (b *bodyReader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b.errs.write(w, r, http.StatusRequestEntityTooLarge, errBodyTooLarge(tooLarge.Limit))
 			return
 		}
-		b.errs.write(w, r, 0, errInvalid("", "the body did not come whole: "+err.Error()))
+		b.errs.write(w, r, 0, errInvalid("the body did not come whole: "+err.Error()))
 		return
 	}
 	_ = rc.SetReadDeadline(time.Time{})

@@ -277,3 +277,49 @@ func write(t *testing.T, conn net.Conn, text string) {
 		t.Fatal(err)
 	}
 }
+
+// A method that a path is not for is answered with those that it is for.
+func TestAllow(t *testing.T) {
+	t.Parallel()
+	base := newGateway(t, echo(), gateway.Config{})
+	for path, want := range map[string]string{
+		"/v1/rooms/42/recordings":        "GET, POST",
+		"/v1/rooms/数%20学/recordings":     "GET, POST",
+		"/v1/rooms/42/recordings/17":     "GET",
+		"/v1/rooms/42/recordings:stop":   "POST",
+		"/v1/rooms/42/classBegin:watch":  "GET, POST",
+		"/v1/recordings":                 "GET",
+		"/v1/rooms/42/recordings/1:stop": "GET, POST", // of the recording 1, and the recording 1:stop
+	} {
+		a := send(t, "DELETE", base+path, "")
+		if got := a.header.Get("Allow"); a.status != 405 || got != want {
+			t.Errorf("%s: %d, Allow: %q, want %q", path, a.status, got, want)
+		}
+	}
+}
+
+// A field's violation has a reason, whoever found it.
+func TestViolationReason(t *testing.T) {
+	t.Parallel()
+	base := newGateway(t, echo(), gateway.Config{})
+	for _, tc := range []struct{ method, path, body, want string }{
+		{"POST", "/v1/rooms/42/recordings", `{"usrId":"u"}`, "FIELD_UNKNOWN"},
+		{"POST", "/v1/rooms/42/recordings", `{"recordChat":"maybe"}`, "FIELD_MALFORMED"},
+		{"POST", "/v1/rooms/42/recordings?userId=u", "", "FIELD_IN_URL"},
+		{"POST", "/v1/rooms/a%2Fb/recordings", "", "STRING_NOT_CONTAINS"},
+		{"GET", "/v1/recordings?user=u", "", "FIELD_UNKNOWN"},
+		{"GET", "/v1/recordings?pageSize=many", "", "FIELD_MALFORMED"},
+		{"GET", "/v1/rooms/42/classBegin:watch?roomPassword=x", "", "FIELD_IN_URL"},
+	} {
+		f := send(t, tc.method, base+tc.path, tc.body).failure(t)
+		var got string
+		for _, d := range f.Details {
+			for _, v := range d.FieldViolations {
+				got = v.Reason
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%s %s %s: %q, want %q", tc.method, tc.path, tc.body, got, tc.want)
+		}
+	}
+}

@@ -5,7 +5,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -33,14 +32,24 @@ const (
 	maxMessageInAnError = 512
 )
 
-// errInvalid is INVALID_ARGUMENT for the named field; "" for none.
-func errInvalid(field, message string) *status.Status {
-	st := status.New(codes.InvalidArgument, message)
-	if field == "" {
-		return withDetails(st, reasonInvalid)
-	}
-	return withDetails(st, reasonField, &errdetails.BadRequest{
-		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
+// What is wrong with a field, as its violation says it. The service's own say
+// the rule, as STRING_MAX_BYTES.
+const (
+	fieldUnknown   = "FIELD_UNKNOWN"
+	fieldMalformed = "FIELD_MALFORMED"
+	fieldInURL     = "FIELD_IN_URL"        // has to be in a body
+	fieldSlash     = "STRING_NOT_CONTAINS" // as the service says
+)
+
+// errInvalid is INVALID_ARGUMENT for no field in particular.
+func errInvalid(message string) *status.Status {
+	return withDetails(status.New(codes.InvalidArgument, message), reasonInvalid)
+}
+
+// errField is INVALID_ARGUMENT for the named field.
+func errField(field, reason, message string) *status.Status {
+	return withDetails(status.New(codes.InvalidArgument, message), reasonField, &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message, Reason: reason}},
 	})
 }
 
@@ -63,6 +72,7 @@ func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1)
 // errorWriter answers with errors.
 type errorWriter struct {
 	json   *jsonMarshaler
+	routes routes
 	logger *slog.Logger
 }
 
@@ -70,7 +80,7 @@ type errorWriter struct {
 func (e *errorWriter) handle(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	var path runtime.MalformedSequenceError
 	if errors.As(err, &path) {
-		e.write(w, r, 0, errInvalid("", path.Error()))
+		e.write(w, r, 0, errInvalid(path.Error()))
 		return
 	}
 	e.write(w, r, 0, explain(status.Convert(err)))
@@ -80,9 +90,10 @@ func (e *errorWriter) handle(_ context.Context, _ *runtime.ServeMux, _ runtime.M
 func (e *errorWriter) handleRouting(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 	switch code {
 	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", e.routes.methods(r.URL.Path)) // RFC 9110, 15.5.6
 		e.write(w, r, code, withDetails(status.Newf(codes.Unimplemented, "%s is not for %s; see /openapi.json", r.Method, r.URL.Path), reasonMethod))
 	case http.StatusBadRequest:
-		e.write(w, r, code, errInvalid("", "the path does not begin with /"))
+		e.write(w, r, code, errInvalid("the path does not begin with /"))
 	default:
 		e.write(w, r, code, withDetails(status.Newf(codes.NotFound, "there is no %s; see /openapi.json", r.URL.Path), reasonNoRoute))
 	}
@@ -139,9 +150,13 @@ func explain(st *status.Status) *status.Status {
 	if len(message) > maxMessageInAnError {
 		message = strings.ToValidUTF8(message[:maxMessageInAnError], "") + "…"
 	}
-	var field string
-	if m := fieldInText.FindStringSubmatch(message); m != nil {
-		field = m[1]
+	text := "cannot read the request: " + message
+	m := fieldInText.FindStringSubmatch(message)
+	if m == nil {
+		return errInvalid(text)
 	}
-	return errInvalid(field, fmt.Sprintf("cannot read the request: %s", message))
+	if strings.Contains(message, "unknown field") {
+		return errField(m[1], fieldUnknown, text)
+	}
+	return errField(m[1], fieldMalformed, text)
 }

@@ -129,7 +129,7 @@ type failure struct {
 		Domain          string
 		Metadata        map[string]string
 		RetryDelay      string
-		FieldViolations []struct{ Field, Description string }
+		FieldViolations []struct{ Field, Description, Reason string }
 	}
 }
 

@@ -6,58 +6,25 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
-
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
 // queryCheck refuses query parameters that a call does not have, which would
 // otherwise be passed over in silence, and those that must not be in a URL,
 // where logs and histories keep them.
-type queryCheck struct {
-	errs *errorWriter
-	// routes has the message that a path's query is read into.
-	routes map[string]protoreflect.MessageDescriptor
-}
-
-// newQueryCheck reads the routes out of the proto.
-func newQueryCheck(errs *errorWriter) *queryCheck {
-	q := &queryCheck{errs: errs, routes: map[string]protoreflect.MessageDescriptor{}}
-	services := classrecv1.File_classrec_v1_recording_service_proto.Services()
-	for i := range services.Len() {
-		methods := services.Get(i).Methods()
-		for j := range methods.Len() {
-			method := methods.Get(j)
-			rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
-			for _, rule := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
-				if path := rule.GetGet(); path != "" {
-					q.routes[canonical(path)] = method.Input()
-				}
-			}
-		}
-	}
-	return q
-}
-
-var shortVariable = regexp.MustCompile(`\{(\w+)\}`)
-
-// canonical writes a path template as runtime.Pattern does.
-func canonical(path string) string { return shortVariable.ReplaceAllString(path, "{$1=*}") }
+type queryCheck struct{ errs *errorWriter }
 
 func (q *queryCheck) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
 		values, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			q.errs.write(w, r, 0, errInvalid("", "cannot read the query: "+err.Error()))
+			q.errs.write(w, r, 0, errInvalid("cannot read the query: "+err.Error()))
 			return
 		}
 		if st := q.check(r, values); st != nil {
@@ -73,17 +40,17 @@ func (q *queryCheck) check(r *http.Request, values url.Values) *status.Status {
 		return nil
 	}
 	if r.Method != http.MethodGet {
-		return errInvalid(firstKey(values), "a query is not read here: give the fields in the body")
+		return errField(firstKey(values), fieldInURL, "a query is not read here: give the fields in the body")
 	}
 	pattern, _ := runtime.HTTPPattern(r.Context())
-	message := q.routes[pattern.String()]
+	message := q.errs.routes.query(pattern.String())
 	for key := range values {
 		field := fieldOf(message, key)
 		if field == nil {
-			return errInvalid(key, fmt.Sprintf("unknown query parameter %q", key))
+			return errField(key, fieldUnknown, fmt.Sprintf("unknown query parameter %q", key))
 		}
 		if options, ok := field.Options().(*descriptorpb.FieldOptions); ok && options.GetDebugRedact() {
-			return errInvalid(string(field.Name()), string(field.Name())+" is not taken from a URL: use POST and give it in the body")
+			return errField(string(field.Name()), fieldInURL, string(field.Name())+" is not taken from a URL: use POST and give it in the body")
 		}
 	}
 	return nil

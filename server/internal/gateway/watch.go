@@ -87,7 +87,7 @@ func (h *watchHandler) request(r *http.Request, room string) (*classrecv1.WatchC
 	if id := r.Header.Get(lastEventID); id != "" {
 		sequence, err := strconv.ParseUint(id, 10, 64)
 		if err != nil {
-			return nil, errInvalid("after_sequence", lastEventID+" is not a sequence: "+strconv.Quote(id))
+			return nil, errField("after_sequence", fieldMalformed, lastEventID+" is not a sequence: "+strconv.Quote(id))
 		}
 		req.AfterSequence = sequence
 	}
