@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,10 @@ func newChatFile(open fileOpener, dir string) (*chatFile, error) {
 		return nil, fmt.Errorf("%w %s: %w", ErrWrite, chatName, err)
 	}
 	c := &chatFile{file: f}
-	return c, c.append([]byte("WEBVTT\n\n"))
+	if err := c.append([]byte("WEBVTT\n\n")); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return c, nil
 }
 
 func (c *chatFile) write(at time.Duration, m ChatMessage) error {

@@ -12,7 +12,7 @@ import (
 )
 
 // conclude turns the recorded files into the wanted ones and returns these. It may be repeated until the
-// manifest says that it is done; nothing is removed before that.
+// manifest says that it is done, and does not convert twice; nothing is removed before that.
 func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]File, error) {
 	if m.State != stateDone {
 		var files []File
@@ -32,10 +32,13 @@ func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]Fil
 		if m.Files, err = withChat(dir, m, files); err != nil {
 			return files, err
 		}
-		m.State = stateDone
+		m.State, m.unsaved = stateDone, true
+	}
+	if m.unsaved {
 		if err := m.save(dir); err != nil {
-			return m.Files, fmt.Errorf("%w: %w", ErrWrite, err)
+			return m.Files, fmt.Errorf("%w: %w: %w", ErrUnsaved, ErrWrite, err)
 		}
+		m.unsaved = false
 	}
 	r.sweep(dir, m)
 	return m.Files, m.err()

@@ -18,6 +18,9 @@ var (
 	// ErrWrite says that the disk refused media (full, or broken). What was written before stays playable.
 	// It wraps the system's error, so errors.Is(err, syscall.ENOSPC) works.
 	ErrWrite = errors.New("write recording")
+	// ErrUnsaved says that the recording is not finished yet, because the disk had no room for what is written at
+	// the end. Stop, and Recover, can be called again until the disk takes it. It comes with ErrWrite.
+	ErrUnsaved = errors.New("recording is not finished")
 	// ErrConvert says that ffmpeg failed; the files as recorded are kept in its place.
 	ErrConvert = errors.New("convert recording")
 	// ErrNoManifest is returned by Recover for a directory that holds no recording.

@@ -2,10 +2,23 @@
 
 package recorder
 
-import "syscall"
+import (
+	"sync"
+	"syscall"
+)
 
 // A Disk is a file system with so many bytes left.
-type Disk struct{ Left int64 }
+type Disk struct {
+	mu   sync.Mutex
+	Left int64
+}
+
+// SetLeft makes room, while it is written to.
+func (d *Disk) SetLeft(n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Left = n
+}
 
 // SetDisk makes the recorder write to the disk's remaining space.
 func (r *Recorder) SetDisk(d *Disk) {
@@ -26,6 +39,8 @@ type diskFile struct {
 
 // WriteAt writes what there is room for, as a full disk does.
 func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
 	grow := max(at+int64(len(p))-f.size, 0)
 	if grow > f.disk.Left {
 		n, err := f.mediaFile.WriteAt(p[:max(int64(len(p))-(grow-f.disk.Left), 0)], at)

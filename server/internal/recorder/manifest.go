@@ -49,7 +49,8 @@ type manifest struct {
 	WriteError   string `json:"writeError,omitempty"`
 	ConvertError string `json:"convertError,omitempty"`
 
-	cause error // the same in this process, with all that errors.Is can see
+	cause   error // the same in this process, with all that errors.Is can see
+	unsaved bool  // State is further than the disk knows
 }
 
 // manifestOutput is one file as recorded.
@@ -76,7 +77,8 @@ func (m *manifest) options(dir string) Options {
 
 func manifestPath(dir string) string { return filepath.Join(dir, "recording.json") }
 
-// save replaces the manifest in one step.
+// save replaces the manifest in one step. From stateWritten on it survives a power cut; before, when a thousand
+// classes begin at once, that is left to the system.
 func (m *manifest) save(dir string) error {
 	data, err := json.MarshalIndent(m, "", "\t")
 	if err != nil {
@@ -97,7 +99,21 @@ func (m *manifest) save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("manifest: %w", errors.Join(err, os.Remove(f.Name())))
 	}
+	if m.State != stateRecording {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("manifest: %w", err)
+		}
+	}
 	return nil
+}
+
+// syncDir makes the names in a directory survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func loadManifest(dir string) (*manifest, error) {

@@ -22,7 +22,10 @@
 //
 // WriteRTP never waits for the disk. Frames wait in memory, at most Config.QueueBytes for a recording; when
 // that is full, new frames are dropped (and counted in the log) until the disk follows. A disk that refuses a
-// write ends the recording with an error, and what was written stays playable.
+// write interrupts the recording, and what was written stays playable: it is tried again after half a second, then
+// less and less often, at least every 30 s, and media goes on in the same files from the next keyframe on; Stop tells
+// of what is missing. A power cut may cost, beside the media that the system had not put on the disk yet, a recording
+// that had just begun; one that Stop has finished is safe.
 //
 // # Which files there are
 //

@@ -4,10 +4,12 @@ package recorder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -38,7 +40,7 @@ type Recording struct {
 	stopped bool
 	dropped int // frames, since the last flush
 
-	err  atomic.Pointer[error] // why the disk refused
+	err  atomic.Pointer[error] // why the disk refuses, while it does
 	kick chan struct{}
 	stop chan struct{} // closed by the first Stop
 	done chan struct{} // closed by run
@@ -48,8 +50,24 @@ type Recording struct {
 	files      []File
 	finalErr   error
 
-	writer *writer
+	writer  *writer
+	refusal refusal // the writer's goroutine's
 }
+
+// refusal is what the disk has refused so far, and when it is tried again.
+type refusal struct {
+	first error // what the recording is to be blamed for at its end
+	final bool  // it is not the disk that refuses: trying again is of no use
+	last  time.Time
+	wait  time.Duration // after last
+}
+
+// How long a disk that refuses is left alone: it is tried again after the first, then after twice that, and so on up to
+// the second.
+const (
+	minRefusal = 500 * time.Millisecond
+	maxRefusal = 30 * time.Second
+)
 
 type senderKey struct{ user, stream string }
 
@@ -120,7 +138,7 @@ func (rec *Recording) forget(t *Track) {
 }
 
 // WriteChat records a message when Options.Chat is set, and ignores it otherwise. ErrStopped, ErrOverloaded when
-// the disk is so far behind that thousands of messages wait, ErrWrite as WriteRTP.
+// the disk is so far behind that thousands of messages wait, ErrWrite while the disk refuses, as WriteRTP.
 func (rec *Recording) WriteChat(m ChatMessage) error {
 	if !rec.opts.Chat {
 		return nil
@@ -150,7 +168,8 @@ func (rec *Recording) WriteChat(m ChatMessage) error {
 // the options ask for it. It returns the finished files, none and no error when there was no media.
 //
 // When the disk refused media the error wraps ErrWrite, and when the conversion failed ErrConvert; what could be
-// saved is returned beside it. When ctx ends first, its error is returned and the rest is left to another Stop
+// saved is returned beside it. With ErrUnsaved another Stop should follow when the disk may have room again; the
+// files are there, but after a crash Recover would have to finish them anew. When ctx ends first, its error is returned and the rest is left to another Stop
 // or to Recover. Further calls return the same once it is settled. Stop may be called by several goroutines.
 func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
 	rec.mu.Lock()
@@ -175,13 +194,13 @@ func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
 		return slices.Clone(rec.files), rec.finalErr
 	}
 	files, err := rec.r.conclude(ctx, rec.opts.Dir, rec.writer.manifest)
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !errors.Is(err, ErrUnsaved) {
 		rec.concluded, rec.files, rec.finalErr = true, files, err
 	}
 	return slices.Clone(files), err
 }
 
-// failed returns why the disk refused media, or nil.
+// failed returns why the disk refuses media, or nil.
 func (rec *Recording) failed() error {
 	if p := rec.err.Load(); p != nil {
 		return *p
@@ -207,8 +226,11 @@ func (rec *Recording) since(at time.Time) time.Duration {
 	return min(max(at.Sub(rec.opts.Begin), 0), maxDuration)
 }
 
-// push hands a frame to the writer; false when the queue is full.
+// push hands a frame to the writer; false when the queue is full, or the disk refuses.
 func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *codecConfig, data []byte) bool {
+	if rec.failed() != nil {
+		return false
+	}
 	rec.mu.Lock()
 	b := rec.pending
 	if len(b.data)+len(data) > rec.r.cfg.QueueBytes {
@@ -242,7 +264,7 @@ func (rec *Recording) run() {
 			rec.flush(false)
 		case <-rec.stop:
 			rec.flush(true)
-			rec.fail(rec.writer.finish(rec.failed()))
+			rec.fail(rec.writer.finish(rec.refusal.first))
 			return
 		}
 	}
@@ -270,8 +292,11 @@ func (rec *Recording) flush(last bool) {
 	if dropped > 0 {
 		rec.r.cfg.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
 	}
-	if rec.failed() == nil {
+	switch {
+	case rec.failed() == nil:
 		rec.fail(rec.writer.write(b, last))
+	case !rec.refusal.final && (last || time.Since(rec.refusal.last) >= rec.refusal.wait):
+		rec.resume()
 	}
 	b.reset()
 	rec.mu.Lock()
@@ -279,10 +304,39 @@ func (rec *Recording) flush(last bool) {
 	rec.mu.Unlock()
 }
 
+// fail notes that the disk refuses. What comes until resume is dropped.
 func (rec *Recording) fail(err error) {
-	if err == nil || rec.failed() != nil {
+	if err == nil {
 		return
 	}
-	rec.err.Store(&err)
+	f := &rec.refusal
+	if f.first == nil {
+		f.first = err
+	}
+	if time.Since(f.last) > 2*maxRefusal {
+		f.wait = 0 // an earlier one is forgotten
+	}
+	f.last, f.wait = time.Now(), min(max(2*f.wait, minRefusal), maxRefusal)
+	var errno syscall.Errno
+	f.final = !errors.As(err, &errno)
+	if rec.err.Swap(&err) != nil {
+		return
+	}
 	rec.r.cfg.Logger.Error("recording: the disk refused media", "err", err, "dir", rec.opts.Dir)
+	rec.mu.Lock()
+	tracks := rec.tracks
+	rec.mu.Unlock()
+	for _, t := range tracks { // from now on push refuses: nothing comes in between
+		t.interrupt()
+	}
+}
+
+// resume goes on if the disk does. What waited is not written: the tracks have been told that it is lost.
+func (rec *Recording) resume() {
+	if err := rec.writer.resume(); err != nil {
+		rec.fail(err)
+		return
+	}
+	rec.err.Store(nil)
+	rec.r.cfg.Logger.Info("recording: the disk takes media again", "dir", rec.opts.Dir)
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +23,9 @@ func (r *Recorder) salvage(ctx context.Context, dir string, m *manifest) error {
 			return fmt.Errorf("recover recording: %w", err)
 		}
 		if err := r.salvageFile(dir, m, &m.Outputs[i]); err != nil {
+			if diskFull(err) {
+				err = fmt.Errorf("%w: %w", ErrUnsaved, err)
+			}
 			return fmt.Errorf("recover %s: %w", m.Outputs[i].Name, err)
 		}
 	}
@@ -32,9 +36,14 @@ func (r *Recorder) salvage(ctx context.Context, dir string, m *manifest) error {
 	m.Chat = chat
 	m.State = stateWritten
 	if err := m.save(dir); err != nil {
-		return fmt.Errorf("recover recording: %w", err)
+		return fmt.Errorf("recover recording: %w: %w: %w", ErrUnsaved, ErrWrite, err)
 	}
 	return nil
+}
+
+// diskFull tells that there is no room, which may pass.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) error {

@@ -72,13 +72,11 @@ func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, send
 // clock of Config.Now.
 //
 // It returns ErrTrackClosed or ErrStopped when there is nothing more to write to, and an error that wraps
-// ErrWrite when the disk has refused media: the recording has ended then, and the reader should stop.
+// ErrWrite while the disk refuses media: what comes meanwhile is not recorded. The recording tries again by
+// itself, and goes on with the packets after that, so the reader should go on too.
 // Malformed payloads, losses and a disk that is too slow for a while are no errors: what cannot be written is
 // left out, and a keyframe is asked for.
 func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
-	if err := t.rec.failed(); err != nil {
-		return err
-	}
 	if t.ignored && !t.gone.Load() {
 		return nil
 	}
@@ -98,7 +96,7 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 	t.checkKeyframe(at)
 	t.mu.Unlock()
 	t.askKeyframe()
-	return nil
+	return t.rec.failed()
 }
 
 // WriteSenderReport takes an RTCP sender report: at ntp on the sender's clock the stream's RTP clock showed rtp.
@@ -221,8 +219,20 @@ func (t *Track) lose(at time.Duration) {
 	}
 }
 
+// interrupt tells that frames that had been taken are lost.
+func (t *Track) interrupt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.lose(t.rec.since(time.Time{}))
+	}
+}
+
 // checkKeyframe decides whether a keyframe is wanted now.
 func (t *Track) checkKeyframe(now time.Duration) {
+	if t.rec.failed() != nil {
+		return // it could not be written
+	}
 	if t.depacketizer == nil || !t.begun || now-t.lastRequest < keyframeRetry {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,6 +74,23 @@ func (w *writer) write(b *batch, last bool) error {
 	}
 	w.forgetClosed()
 	return nil
+}
+
+// resume tries the disk again after write has failed: what had been gathered by then is written, and it is an error
+// when that fails. The frames of the write that failed are lost.
+func (w *writer) resume() error {
+	w.carry.reset()
+	w.spare.reset()
+	clear(w.order)
+	for _, o := range w.outputs {
+		if err := w.contain(o); err != nil {
+			return err
+		}
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
+	return w.save()
 }
 
 // forgetClosed lets go of tracks that will give no more frames: what they gave has been written when they have
@@ -241,9 +259,17 @@ func (w *writer) taken(name string) bool {
 	return false
 }
 
-// extended follows up a change of a file's tracks: the manifest, and a WebM that has got H264 becomes an MKV.
+// extended follows up a change of a file's tracks.
 func (w *writer) extended(o *output) error {
-	if o.head.docType == "webm" && !inWebM(o.slots[len(o.slots)-1].Codec) {
+	if err := w.contain(o); err != nil {
+		return err
+	}
+	return w.save()
+}
+
+// contain makes a WebM that has got H264 an MKV.
+func (w *writer) contain(o *output) error {
+	if o.head.docType == "webm" && slices.ContainsFunc(o.slots, func(s *slot) bool { return !inWebM(s.Codec) }) {
 		name := trimExt(o.name) + ".mkv"
 		head := o.head
 		head.docType = "matroska"
@@ -263,7 +289,7 @@ func (w *writer) extended(o *output) error {
 		o.name, o.head, o.segmentStart = name, head, start
 		o.headDirty = true
 	}
-	return w.save()
+	return nil
 }
 
 // save brings the manifest up to date.
@@ -370,9 +396,8 @@ func (w *writer) finish(err error) error {
 	if err = errors.Join(errs...); err != nil {
 		w.manifest.WriteError, w.manifest.cause = err.Error(), err
 	}
-	if e := w.manifest.save(w.opts.Dir); e != nil {
-		err = errors.Join(err, fmt.Errorf("%w: %w", ErrWrite, e))
-		w.manifest.cause = err
+	if w.manifest.save(w.opts.Dir) != nil {
+		w.manifest.unsaved = true // conclude tries again, and tells
 	}
 	return err
 }
