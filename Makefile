@@ -116,6 +116,9 @@ generate: $(BUILD)/protodeps ## Regenerate gen/ from proto/
 	@# Not buf's own clean, which would take gen/openapi/embed.go too.
 	rm -rf gen/go/classrec gen/openapi/classrec
 	$(BUF) generate
+	@# The generator of OpenAPI knows no field rules, and nothing of our gateway.
+	$(BUF) build -o $(BUILD)/proto.binpb
+	cd tools/gen && $(GO) run ./openapi ../../$(BUILD)/proto.binpb ../../gen/openapi/classrec/v1/recording_service.openapi.json
 
 .PHONY: checkgenerate
 checkgenerate: ## Check that gen/ is what proto/ gives
