@@ -160,6 +160,18 @@ func (r *Recorder) Start(opts Options) (*Recording, error) {
 	return rec, nil
 }
 
+// Describe returns the options of the recording in dir, whether it is finished or not; Chat tells only of chat that is
+// finished. ErrNoManifest when there is none.
+func Describe(dir string) (Options, error) {
+	m, err := loadManifest(dir)
+	if err != nil {
+		return Options{}, err
+	}
+	o := m.options(dir)
+	o.Chat = m.Chat
+	return o, nil
+}
+
 // Recover finishes what a crash left in dir: it cuts half-written ends, gives the files their duration and
 // index, and converts them. A recording that was finished is left alone and its files are returned, so Recover
 // may be called for any directory, and again after it failed. ErrNoManifest when dir holds no recording; other

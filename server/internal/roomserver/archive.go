@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/classrec/classrec/server/internal/recorder"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
@@ -117,6 +118,10 @@ func (a *archive) load() error {
 			}
 			a.begins[room.Name()] = max(a.begins[room.Name()], ts)
 			m, err := a.read(room.Name(), ts)
+			if errors.Is(err, errNoManifest) {
+				a.log.Warn("recording without its manifest is rebuilt", "dir", path.Join(room.Name(), class.Name()), "error", err)
+				m, err = a.rebuild(room.Name(), ts)
+			}
 			switch {
 			case err != nil:
 				a.log.Warn("recording left out of the list", "dir", path.Join(room.Name(), class.Name()), "error", err)
@@ -144,10 +149,32 @@ func boolOrder(a, b bool) int {
 	return 1
 }
 
+// errNoManifest says that there is no manifest, or not a whole one.
+var errNoManifest = errors.New("no manifest")
+
+// rebuild makes a manifest anew from the directory's name and what the recorder knows. Who began the class is lost.
+func (a *archive) rebuild(room string, ts int64) (manifest, error) {
+	id, err := roomOfDir(room)
+	if err != nil {
+		return manifest{}, err
+	}
+	m := manifest{Room: id, RecordTS: ts}
+	o, err := recorder.Describe(a.path(m))
+	if err != nil {
+		return manifest{}, err
+	}
+	begin := beginningOf(o)
+	m.RecordType, m.Convert, m.Layout, m.RecordChat = begin.RecordType, begin.Convert, begin.Layout, begin.RecordChat
+	return m, nil
+}
+
 // read reads and checks one manifest.
 func (a *archive) read(room string, ts int64) (manifest, error) {
 	var m manifest
 	f, err := a.root.Open(path.Join(room, strconv.FormatInt(ts, 10), manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("%w: %w", errNoManifest, err)
+	}
 	if err != nil {
 		return m, err
 	}
@@ -157,7 +184,7 @@ func (a *archive) read(room string, ts int64) (manifest, error) {
 		return m, err
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return m, fmt.Errorf("manifest: %w", err)
+		return m, fmt.Errorf("%w: %w", errNoManifest, err)
 	}
 	if roomDir(m.Room) != room || m.RecordTS != ts {
 		return m, errors.New("manifest is of another recording")
@@ -234,7 +261,8 @@ func (a *archive) create(m manifest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// nobody looks at it before it is whole, so it needs no renaming
+	// Nobody looks at it before it is whole, so it needs no renaming. It is not synced either, because classes begin
+	// on the hour, all at once: what a power cut takes of it is rebuilt.
 	if err := os.WriteFile(filepath.Join(dir, manifestName), raw, 0o600); err != nil {
 		return "", errors.Join(err, a.remove(m))
 	}
@@ -279,7 +307,19 @@ func (a *archive) replace(m manifest) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return syncDir(a.path(m))
+}
+
+// syncDir makes the names in a directory survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // takePending gives out a recording that is to be recovered, once; ok is false when there is none left.

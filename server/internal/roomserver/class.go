@@ -5,8 +5,10 @@ package roomserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/recorder"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -104,25 +106,57 @@ func classBegin(m talkcloud.Message) (beginning, error) {
 	return beginning{b}, nil
 }
 
-func (b beginning) options(dir string) recorder.Options {
-	formats := map[int]recorder.Format{
+// The recorder's words for those of ClassBegin.
+func formats() map[int]recorder.Format {
+	return map[int]recorder.Format{
 		talkcloud.ConvertNone: recorder.MKV, talkcloud.ConvertWebM: recorder.WebM, talkcloud.ConvertMP4: recorder.MP4,
 	}
-	types := map[int]recorder.Type{
+}
+
+func types() map[int]recorder.Type {
+	return map[int]recorder.Type{
 		talkcloud.RecordTypeFile: recorder.TypeFile, talkcloud.RecordTypeList: recorder.TypeList,
 		talkcloud.RecordTypeMP3: recorder.TypeMP3, talkcloud.RecordTypeMix: recorder.TypeMix,
 	}
-	layouts := map[int]recorder.Layout{
+}
+
+func layouts() map[int]recorder.Layout {
+	return map[int]recorder.Layout{
 		talkcloud.LayoutLandscape: recorder.Landscape, talkcloud.LayoutPortrait: recorder.Portrait,
 	}
+}
+
+func (b beginning) options(dir string) recorder.Options {
 	return recorder.Options{
-		Dir: dir, Format: formats[b.Convert], Type: types[b.RecordType], Layout: layouts[b.Layout], Chat: b.RecordChat,
+		Dir: dir, Format: formats()[b.Convert], Type: types()[b.RecordType], Layout: layouts()[b.Layout], Chat: b.RecordChat,
 	}
+}
+
+// beginningOf is what was asked for, of a recording with these options.
+func beginningOf(o recorder.Options) beginning {
+	var b beginning
+	for n, v := range formats() {
+		if v == o.Format {
+			b.Convert = n
+		}
+	}
+	for n, v := range types() {
+		if v == o.Type {
+			b.RecordType = n
+		}
+	}
+	for n, v := range layouts() {
+		if v == o.Layout {
+			b.Layout = n
+		}
+	}
+	b.RecordChat = o.Chat
+	return b
 }
 
 func refusedRecording(err error) error {
 	if errors.Is(err, recorder.ErrNeedsFFmpeg) {
-		return refuse(codeFailure, reasonFFmpeg, err.Error())
+		return refuse(codeFailure, reasonFFmpeg, err.Error()+" where the platform runs")
 	}
 	return refuse(codeWriteFailed, reasonRecording, "the recording could not be started")
 }
@@ -156,20 +190,52 @@ func (s *Server) finish(c *class) {
 	if c.manifest.converts() {
 		places = s.converters
 	}
-	s.finishing.Go(func() {
+	stop := func() error {
 		places <- struct{}{}
 		defer func() { <-places }()
 		files, err := c.rec.Stop(s.hurry)
-		s.list(c.manifest, files, err)
+		return s.list(c.manifest, files, err)
+	}
+	s.finishing.Go(func() {
+		if err := untilSaved(s.closing, stop); err != nil {
+			c.log.Error("recording is left to be listed at the next start", "error", err)
+		}
 	})
 }
 
-// list puts a finished recording into the record list, unless finishing it was broken off.
-func (s *Server) list(m manifest, files []recorder.File, err error) {
+// How long a disk that had no room for the end of a recording is left alone: first, and at most.
+const (
+	minRetry = 500 * time.Millisecond
+	maxRetry = 30 * time.Second
+)
+
+// untilSaved repeats an attempt until the disk takes it; when ctx ends, there is one more. Between attempts nothing is
+// held but the goroutine. The error is the last attempt's.
+func untilSaved(ctx context.Context, attempt func() error) error {
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		last := ctx.Err() != nil
+		err := attempt()
+		if err == nil || last {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// list puts a finished recording into the record list, unless finishing it was broken off. The error says that the disk
+// refuses what is to be kept of it: it is not listed, and finishing it is to be repeated.
+func (s *Server) list(m manifest, files []recorder.File, err error) error {
 	log := s.log.With("room", m.Room, "recordts", m.RecordTS)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		log.Warn("recording is left to be finished at the next start", "error", err)
-		return
+		return nil
+	}
+	if errors.Is(err, recorder.ErrUnsaved) {
+		log.Warn("recording not listed yet", "error", err)
+		return err
 	}
 	if err != nil {
 		log.Error("recording finished with an error; what there is of it is listed", "error", err)
@@ -181,8 +247,10 @@ func (s *Server) list(m manifest, files []recorder.File, err error) {
 		})
 	}
 	if err := s.archive.finish(m); err != nil {
-		log.Error("recording not listed", "error", err)
+		log.Warn("recording not listed yet", "error", err)
+		return fmt.Errorf("list recording: %w", err)
 	}
+	return nil
 }
 
 // discard throws away a recording that nobody was told of.
@@ -197,7 +265,7 @@ func (s *Server) discard(c *class) {
 
 // Recover finishes the recordings that were going on when an earlier server of this directory ended, and lists them,
 // Config.Finalizers at a time. It takes the time that converting takes, and may run beside everything else; Close waits
-// for it only if the caller does. What cannot be finished is logged, and listed with the files that there are. The
+// for it only if the caller does. While the disk has no room it tries again. What cannot be finished is logged, and listed with the files that there are. The
 // error is the context's.
 func (s *Server) Recover(ctx context.Context) error {
 	var workers sync.WaitGroup
@@ -217,17 +285,21 @@ func (s *Server) recoverOne(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	files, err := s.recorder.Recover(ctx, s.archive.path(m))
-	if ctx.Err() != nil {
+	err := untilSaved(ctx, func() error {
+		files, err := s.recorder.Recover(ctx, s.archive.path(m))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if errors.Is(err, recorder.ErrNoManifest) {
+			err = nil // the server was killed before there was anything
+		}
+		for _, f := range files {
+			m.EndTS = max(m.EndTS, m.RecordTS+int64(f.Duration.Seconds()))
+		}
+		return s.list(m, files, err)
+	})
+	if err != nil {
 		s.archive.returnPending(m)
-		return true
 	}
-	if errors.Is(err, recorder.ErrNoManifest) {
-		err = nil // the server was killed before there was anything
-	}
-	for _, f := range files {
-		m.EndTS = max(m.EndTS, m.RecordTS+int64(f.Duration.Seconds()))
-	}
-	s.list(m, files, err)
 	return true
 }

@@ -5,6 +5,8 @@ package roomserver
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"net/url"
 	"strings"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -33,4 +35,13 @@ func roomDir(id talkcloud.RoomID) string {
 	}
 	hash := sha256.Sum256([]byte(id))
 	return name[:maxDirBytes-33] + "~~" + hex.EncodeToString(hash[:16])[:31]
+}
+
+// roomOfDir is the room of a directory. What had to be cut has none.
+func roomOfDir(name string) (talkcloud.RoomID, error) {
+	id, err := url.PathUnescape(strings.ReplaceAll(name, "~", "%"))
+	if err != nil || roomDir(talkcloud.RoomID(id)) != name {
+		return "", errors.New("the directory's name does not tell the room")
+	}
+	return talkcloud.RoomID(id), checkID(id)
 }

@@ -10,7 +10,10 @@
 // Guarantees. Everybody in a room sees its events in the same order, and the answer to joinRoom is a snapshot that
 // exactly precedes the events after it. A peer that does not read, or sends garbage, loses its own connection and slows
 // nobody. A recording is in the record lists only once all its files can be fetched, and the lists survive restarts;
-// one broken recording never breaks them. All bounds are in [Config].
+// one broken recording never breaks them. While the disk is full, classes begin
+// no more, those that are on have gaps, and those that end are listed once it has room again; a server that is closed
+// before does that at its next start. After a power cut, too, every finished recording is listed, and what there is of
+// the others on the disk is recovered, even without its class.json. All bounds are in [Config].
 //
 // State. A room's state is guarded by one mutex, held for short sections only: they queue what is to be sent, and do no
 // I/O. What takes time is done outside: answering an offer, making a recording's directory, finishing its files.
@@ -67,10 +70,12 @@ type Server struct {
 	closed bool
 	rooms  map[talkcloud.RoomID]*room
 
-	starters   chan struct{}  // places for recordings being started
-	finishing  sync.WaitGroup // one for each ended class whose files are not finished
-	finishers  chan struct{}  // Config.Finalizers places
-	converters chan struct{}  // as many, for those that ffmpeg converts
+	starters   chan struct{}   // places for recordings being started
+	finishing  sync.WaitGroup  // one for each ended class whose files are not finished
+	finishers  chan struct{}   // Config.Finalizers places
+	converters chan struct{}   // as many, for those that ffmpeg converts
+	closing    context.Context // ends with Close: what the disk refuses is left to Recover
+	beginClose context.CancelFunc
 	hurry      context.Context
 	hurryUp    context.CancelFunc // ends hurry: what is being converted is left to Recover
 	closeOnce  sync.Once
@@ -103,6 +108,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("room server: %w", err), s.archive.close())
 	}
 	s.hurry, s.hurryUp = context.WithCancel(context.Background())
+	s.closing, s.beginClose = context.WithCancel(context.Background())
 	s.whip = s.media.WHIP(ingest.WHIPConfig{Authorize: s.authorizeWHIP, SessionPath: whipSessions})
 	s.socket = socketio.NewServer(socketio.ServerConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
@@ -120,6 +126,7 @@ func (s *Server) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
+		s.beginClose()
 		errs := []error{s.socket.Close(), s.media.Close()}
 		timeout := time.AfterFunc(s.cfg.CloseTimeout, s.hurryUp)
 		s.finishing.Wait()

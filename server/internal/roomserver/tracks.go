@@ -34,9 +34,7 @@ func (m *mediaSession) Track(in *ingest.Track) {
 			t.out.WriteSenderReport(report.NTP, report.RTP, report.Arrival)
 		default:
 		}
-		if err := t.out.WriteRTP(packet, arrival); err != nil {
-			t.failed(err)
-		}
+		t.wrote(t.out.WriteRTP(packet, arrival))
 	}
 }
 
@@ -48,6 +46,7 @@ type recordedTrack struct {
 	report  ingest.SenderReport // the latest, for the next recording
 	class   *class              // the one that out is of, or was to be of; nil for none
 	out     *recorder.Track     // nil when nothing is recorded
+	refused bool                // by the disk, the last time
 }
 
 // follow makes a place in the class that goes on, if it is another one than before.
@@ -78,6 +77,20 @@ func (t *recordedTrack) follow(c *class) {
 	if !t.report.Arrival.IsZero() {
 		out.WriteSenderReport(t.report.NTP, t.report.RTP, t.report.Arrival)
 	}
+}
+
+// wrote looks at what became of a packet. While the disk refuses, the recorder goes on trying, and so does the track.
+func (t *recordedTrack) wrote(err error) {
+	full := errors.Is(err, recorder.ErrWrite)
+	switch {
+	case full && !t.refused:
+		t.class.log.Warn("track is not recorded for now", "user", t.session.user, "kind", t.in.Kind(), "error", err)
+	case !full && err != nil:
+		t.failed(err)
+	case !full && t.refused:
+		t.class.log.Info("track is recorded again", "user", t.session.user, "kind", t.in.Kind())
+	}
+	t.refused = full
 }
 
 // failed gives a track up for the class that goes on.
