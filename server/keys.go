@@ -76,7 +76,7 @@ func keptSecret(path string, size int) (string, error) {
 }
 
 // writeFile writes a file whole or not at all: it is synced before it gets its
-// name.
+// name, and the name after that, so that it survives a power cut.
 func writeFile(path string, data []byte, mode fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
@@ -91,7 +91,18 @@ func writeFile(path string, data []byte, mode fs.FileMode) (err error) {
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // The life of a self-signed certificate, and how much of it must be left for it
