@@ -192,6 +192,9 @@ func refusal(refused *talkcloud.RefusedError) error {
 	}
 	if reason := refused.Refusal.Reason; reasonWord.MatchString(reason) {
 		e.Reason = reason
+		if text := refused.Refusal.Message; text != "" {
+			e.Message = "the platform refuses: " + text // a program has the rest
+		}
 	}
 	return e
 }

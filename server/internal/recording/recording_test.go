@@ -172,6 +172,9 @@ func TestStart_RefusedByThePlatform(t *testing.T) {
 	if e.Stored == nil {
 		t.Errorf("the failure is not the stored one")
 	}
+	if want := "the platform refuses: ffmpeg is needed to make MP4 files, and is not installed where the platform runs"; e.Message != want {
+		t.Errorf("the failure reads %q, want %q", e.Message, want)
+	}
 	// A start that failed frees its id, and leaves no live recording behind.
 	mustStart(t, s, &classrecv1.StartRecordingRequest{Room: "42", RequestId: "r"})
 }
