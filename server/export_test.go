@@ -5,7 +5,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"io"
+	"log"
 	"log/slog"
 	"time"
 )
@@ -28,7 +28,7 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
 
 // ErrorLog is what the servers of HTTP log to.
-func ErrorLog(logger *slog.Logger) io.Writer { return errorLog{logger} }
+func ErrorLog(logger *slog.Logger) *log.Logger { return newHTTPServer(nil, logger).ErrorLog }
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {

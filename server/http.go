@@ -3,14 +3,13 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/test/bufconn"
@@ -28,22 +27,24 @@ func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(errorLog{logger}, "", 0),
+		ErrorLog:          slog.NewLogLogger(errorLog{logger.Handler()}, slog.LevelWarn),
 	}
 }
 
-// errorLog takes what net/http has to say: a panic of a handler, say.
-type errorLog struct{ logger *slog.Logger }
+// errorLog takes what net/http has to say, which is a warning: a panic of a
+// handler, say. A connection that fails before it is one is the caller's
+// matter, and there are many of them where a port is open to all.
+type errorLog struct{ slog.Handler }
 
-// Write takes one entry. A connection that fails before it is one is the
-// caller's matter, and there are many of them where a port is open to all.
-func (l errorLog) Write(text []byte) (int, error) {
-	level := slog.LevelWarn
-	if bytes.Contains(text, []byte("TLS handshake error")) {
-		level = slog.LevelDebug
+// Handle takes one entry.
+func (l errorLog) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "TLS handshake error") {
+		r.Level = slog.LevelDebug
 	}
-	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(text)))
-	return len(text), nil
+	if !l.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return l.Handler.Handle(ctx, r)
 }
 
 const (

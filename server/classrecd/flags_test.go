@@ -106,6 +106,7 @@ func TestSources(t *testing.T) {
 		GRPCListen: "127.0.0.1:1", HTTPListen: "127.0.0.1:8080", DataDir: "./data", Platform: "https://platform.example:443",
 		CheckroomParams: map[string]string{"domain": "x", "type": "3"}, RichRecordList: true,
 		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", RoomPublicIPs: []string{"192.0.2.1", "192.0.2.2"},
+		RoomsFile: "rooms.yaml", StrictRooms: true,
 		ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}
 	check := func(t *testing.T, f *flags) {
@@ -120,7 +121,7 @@ func TestSources(t *testing.T) {
 	t.Run("flags", func(t *testing.T) {
 		check(t, mustParse(t, "--grpc-listen", "127.0.0.1:1", "--platform=https://platform.example:443",
 			"--checkroom-param", "domain=x", "--checkroom-param=type=3", "--rich-record-list",
-			"--room-public-ip=192.0.2.1", "--room-public-ip=192.0.2.2", "--processing-timeout=90m", "--log-level=debug"))
+			"--room-public-ip=192.0.2.1", "--room-public-ip=192.0.2.2", "--rooms-file=rooms.yaml", "--strict-rooms", "--processing-timeout=90m", "--log-level=debug"))
 	})
 	t.Run("file", func(t *testing.T) {
 		check(t, mustParse(t, "--config", yamlFileOf(t, `
@@ -129,6 +130,8 @@ platform: https://platform.example:443
 checkroom-param: {domain: x, type: 3}
 rich-record-list: true
 room-public-ip: [192.0.2.1, 192.0.2.2]
+rooms-file: rooms.yaml
+strict-rooms: true
 processing-timeout: 1h30m
 log-level: debug
 room-http-listen:
@@ -138,7 +141,8 @@ room-http-listen:
 		for name, value := range map[string]string{
 			"CLASSREC_GRPC_LISTEN": "127.0.0.1:1", "CLASSREC_PLATFORM": "https://platform.example:443",
 			"CLASSREC_CHECKROOM_PARAM": "domain=x;type=3", "CLASSREC_RICH_RECORD_LIST": "true",
-			"CLASSREC_ROOM_PUBLIC_IP": "192.0.2.1,192.0.2.2", "CLASSREC_PROCESSING_TIMEOUT": "90m", "CLASSREC_LOG_LEVEL": "debug",
+			"CLASSREC_ROOM_PUBLIC_IP": "192.0.2.1,192.0.2.2", "CLASSREC_ROOMS_FILE": "rooms.yaml", "CLASSREC_STRICT_ROOMS": "true",
+			"CLASSREC_PROCESSING_TIMEOUT": "90m", "CLASSREC_LOG_LEVEL": "debug",
 		} {
 			t.Setenv(name, value)
 		}
