@@ -5,7 +5,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"log"
 	"log/slog"
 	"time"
 )
@@ -27,8 +26,8 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 
 func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
 
-// ErrorLog is what the servers of HTTP log to.
-func ErrorLog(logger *slog.Logger) *log.Logger { return newHTTPServer(nil, logger).ErrorLog }
+// LogOfHTTP logs a text as net/http logs what goes wrong in it.
+func LogOfHTTP(logger *slog.Logger, text string) { newHTTPServer(nil, logger).ErrorLog.Print(text) }
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {
