@@ -27,7 +27,10 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
 
 // LogOfHTTP logs a text as net/http logs what goes wrong in it.
-func LogOfHTTP(logger *slog.Logger, text string) { _ = newHTTPServer(nil, logger).ErrorLog.Output(1, text) }
+func LogOfHTTP(logger *slog.Logger, text string) error {
+	_, err := newHTTPServer(nil, logger).ErrorLog.Writer().Write([]byte(text))
+	return err
+}
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {

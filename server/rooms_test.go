@@ -137,7 +137,9 @@ func TestLogOfHTTP(t *testing.T) {
 	var out bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	for _, text := range []string{"http: TLS handshake error from 192.0.2.1:1: EOF\n", "http: panic serving 192.0.2.1:1: oops\n"} {
-		server.LogOfHTTP(logger, text)
+		if err := server.LogOfHTTP(logger, text); err != nil {
+			t.Error(err)
+		}
 	}
 	if got := out.String(); strings.Contains(got, "handshake") || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "oops") {
 		t.Error(got)
