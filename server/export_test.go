@@ -26,11 +26,8 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 
 func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
 
-// LogOfHTTP logs a text as net/http logs what goes wrong in it.
-func LogOfHTTP(logger *slog.Logger, text string) error {
-	_, err := newHTTPServer(nil, logger).ErrorLog.Writer().Write([]byte(text))
-	return err
-}
+// ErrorLog is a logger as the servers of HTTP have it.
+func ErrorLog(logger *slog.Logger) *slog.Logger { return slog.New(errorLog{logger.Handler()}) }
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {

@@ -132,14 +132,12 @@ func TestNew_RoomsFileOfOthers(t *testing.T) {
 
 // A handler's panic is seen; what strangers do to a TLS port is not, unless
 // asked for.
-func TestLogOfHTTP(t *testing.T) {
+func TestErrorLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	logger := server.ErrorLog(slog.New(slog.NewTextHandler(&out, nil)))
 	for _, text := range []string{"http: TLS handshake error from 192.0.2.1:1: EOF\n", "http: panic serving 192.0.2.1:1: oops\n"} {
-		if err := server.LogOfHTTP(logger, text); err != nil {
-			t.Error(err)
-		}
+		logger.Warn(text)
 	}
 	if got := out.String(); strings.Contains(got, "handshake") || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "oops") {
 		t.Error(got)
