@@ -100,7 +100,7 @@ func (p *participant) exchange(ctx context.Context, offer string) (string, error
 	case sdp := <-p.answer(stream):
 		return sdp, nil
 	case <-p.conn.Done():
-		return "", fmt.Errorf("left the room: %w", p.conn.Err())
+		return "", fmt.Errorf("left the room: %w", p.conn.Err()) //nolint:contextcheck // it tells, and does nothing
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

@@ -137,7 +137,7 @@ func (p *Publisher) connect(ctx context.Context, exchange Exchange) (err error) 
 		return fmt.Errorf("make peer connection: %w", err)
 	}
 	p.pc.OnConnectionStateChange(p.stateChanged)
-	pl, err := p.newPlayer()
+	pl, err := p.newPlayer() //nolint:contextcheck // it plays until Close; ctx bounds the setup alone
 	if err != nil {
 		return err
 	}

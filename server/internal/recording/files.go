@@ -105,10 +105,10 @@ func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*
 // items asks getrecordlist for a room; none when it does not know the room.
 func (s *Service) items(ctx context.Context, roomID string) ([]talkcloud.RecordListItem, error) {
 	items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(roomID)})
-	if talkcloud.KindOf(err) == talkcloud.KindNotFound && err != nil {
-		return nil, nil
+	if err != nil && talkcloud.KindOf(err) != talkcloud.KindNotFound {
+		return nil, err
 	}
-	return items, err
+	return items, nil
 }
 
 // findURLs asks getUserRecordlist in both of the document's ways: by recordts

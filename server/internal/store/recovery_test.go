@@ -29,11 +29,11 @@ const childVariable = "CLASSREC_STORE_TEST_DIR"
 
 // childMain appends to a few rooms, alone and in crowds, until it is killed,
 // and prints "room sequence" for each change that was acknowledged.
-func childMain(dir string) int {
+func childMain(dir string) {
 	s, err := store.Open(context.Background(), store.Config{Dir: dir})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return
 	}
 	var out sync.Mutex
 	var wg sync.WaitGroup
@@ -47,13 +47,12 @@ func childMain(dir string) int {
 					return
 				}
 				out.Lock()
-				fmt.Println(room, e.Revision)
+				fmt.Fprintln(os.Stdout, room, e.Revision)
 				out.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	return 1
 }
 
 // startChild starts this binary on dir and returns its output.

@@ -114,7 +114,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.running.Go(s.follow)
 	s.running.Go(s.fan)
-	s.running.Go(func() { s.commit(replies, inbox) })
+	s.running.Go(func() { s.commit(replies, inbox) }) //nolint:contextcheck // it lives until Close, not until ctx ends
 	return nil
 }
 

@@ -13,7 +13,7 @@ const (
 )
 
 // roomEncoding makes any bytes a legal subject token, one to one.
-var roomEncoding = base64.RawURLEncoding.Strict()
+func roomEncoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
 // recordingKey names one recording.
 type recordingKey struct{ tenant, room, id string }
@@ -33,7 +33,7 @@ func (k roomKey) subjectPrefix() string {
 // subjects matches all changes of all recordings of the room.
 func (k roomKey) subjects() string { return k.subjectPrefix() + "*" }
 
-func encodeRoom(room string) string { return roomEncoding.EncodeToString([]byte(room)) }
+func encodeRoom(room string) string { return roomEncoding().EncodeToString([]byte(room)) }
 
 // decodeRoom is the inverse of encodeRoom; ok is false for what encodeRoom
 // does not make of any room that is not empty.
@@ -42,7 +42,7 @@ func decodeRoom(token string) (room string, ok bool) {
 	if strings.ContainsAny(token, "\r\n") {
 		return "", false
 	}
-	b, err := roomEncoding.DecodeString(token)
+	b, err := roomEncoding().DecodeString(token)
 	return string(b), err == nil && len(b) > 0
 }
 

@@ -92,6 +92,7 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 			return nil, fmt.Errorf("watch: %w", err)
 		}
 	}
+	//nolint:contextcheck // what is read is bounded by the store's own life; ctx ends the watcher
 	if !s.fanout.join(w) && !s.fanout.read(w, func() error { return s.catchUp(w) }) {
 		return nil, fmt.Errorf("watch: %w", errClosed())
 	}
