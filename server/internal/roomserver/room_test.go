@@ -274,6 +274,7 @@ func TestMessages_Expire(t *testing.T) {
 	}
 	p.Message(t, talkcloud.EventDelMsg, "past")
 	p.Message(t, talkcloud.EventDelMsg, "past ms")
+	p.Sync(t) // all have been published before the clock goes on
 	clock.Add(2)
 	p.Message(t, talkcloud.EventDelMsg, "relative")
 	p.Sync(t)
