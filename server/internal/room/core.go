@@ -396,12 +396,12 @@ func (c *core) remove(w *wait) bool {
 func (c *core) end(err error) {
 	c.err, c.endedAt = err, time.Now()
 	c.manager.ended(c)
+	close(c.done) // before the event, so that who gets it can ask Err
 	c.emit(&Event{Kind: Ended, Err: err, At: c.endedAt})
 	c.subs = nil
 	for _, w := range slices.Clone(c.waits) {
 		c.settle(w, result{err: err})
 	}
-	close(c.done)
 	if !c.joined() {
 		if c.joinErr == nil {
 			c.joinErr = err
