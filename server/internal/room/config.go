@@ -20,6 +20,10 @@ type Config struct {
 	Linger time.Duration
 	// EchoTimeout bounds Publish and Delete; default that of the client, 5 s.
 	EchoTimeout time.Duration
+	// MaxChanges bounds how many Publish and Delete are under way at once, over all sessions; default
+	// 256. More wait their turn, each as long as its context lasts, and EchoTimeout begins with it: when
+	// all classes begin on the hour, they queue up here instead of timing out together at the platform.
+	MaxChanges int
 	// Logger gets what is worth knowing; nil discards.
 	Logger *slog.Logger
 }
@@ -29,6 +33,9 @@ func (cfg Config) withDefaults(echoTimeout time.Duration) Config {
 	cfg.BackoffMax = max(cmp.Or(cfg.BackoffMax, 5*time.Second), cfg.BackoffMin)
 	cfg.AttemptTimeout = cmp.Or(cfg.AttemptTimeout, 30*time.Second)
 	cfg.EchoTimeout = cmp.Or(cfg.EchoTimeout, echoTimeout)
+	if cfg.MaxChanges <= 0 {
+		cfg.MaxChanges = 256
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

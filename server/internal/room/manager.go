@@ -19,6 +19,7 @@ type Manager struct {
 	ctx    context.Context // the parent of all sessions
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // one for each core
+	turns  chan struct{}  // holds one for each change under way
 
 	mu       sync.Mutex
 	closed   bool
@@ -29,6 +30,7 @@ type Manager struct {
 // client, and closes the manager first.
 func NewManager(client *talkcloud.Client, cfg Config) *Manager {
 	m := &Manager{client: client, cfg: cfg.withDefaults(client.EchoTimeout()), sessions: make(map[Key]*core)}
+	m.turns = make(chan struct{}, m.cfg.MaxChanges)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }

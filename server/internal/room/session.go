@@ -93,6 +93,14 @@ func (s *Session) change(ctx context.Context, kind Kind, m talkcloud.Message) (t
 	if ctx.Err() != nil {
 		return talkcloud.Message{}, unsent(ctx, op)
 	}
+	select {
+	case c.manager.turns <- struct{}{}:
+		defer func() { <-c.manager.turns }()
+	case <-c.done:
+		return talkcloud.Message{}, c.err
+	case <-ctx.Done():
+		return talkcloud.Message{}, unsent(ctx, op)
+	}
 	waitCtx, cancel := context.WithTimeout(ctx, c.manager.cfg.EchoTimeout)
 	defer cancel()
 	w := newWait(kind, m)

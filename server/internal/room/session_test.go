@@ -206,6 +206,41 @@ func TestSession_NoEcho(t *testing.T) {
 	mustPublish(t, s, classBegin())
 }
 
+// TestSession_Turns: what is over MaxChanges is not sent before it is its turn.
+func TestSession_Turns(t *testing.T) {
+	t.Parallel()
+	p := talkcloudtest.NewPlain(t)
+	cfg := fast()
+	cfg.MaxChanges = 1
+	m := newManager(t, p.NewClient(t, nil), cfg)
+	one, two := mustAcquire(t, m, join("1", "u")), mustAcquire(t, m, join("2", "u"))
+	arrived := make(chan struct{}, 2)
+	p.Script(talkcloudtest.Script{Silent: func(event string) bool {
+		if event == talkcloud.EventPubMsg {
+			arrived <- struct{}{}
+		}
+		return true
+	}})
+	first, giveUp := context.WithCancel(within(t))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := one.Publish(first, classBegin()); !errors.Is(err, room.ErrNotConfirmed) {
+			t.Errorf("the first is %v", err)
+		}
+	})
+	<-arrived
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := two.Publish(short, classBegin())
+	if err == nil || errors.Is(err, room.ErrNotConfirmed) || len(arrived) != 0 {
+		t.Errorf("the second is %v, and %d were sent besides the first", err, len(arrived))
+	}
+	giveUp()
+	wg.Wait()
+	p.Script(talkcloudtest.Script{})
+	mustPublish(t, two, classBegin())
+}
+
 // TestSession_EchoOfAnother: the same message published by somebody else is no echo; its deletion is.
 func TestSession_EchoOfAnother(t *testing.T) {
 	t.Parallel()
@@ -243,7 +278,9 @@ func TestSession_EchoOfAnother(t *testing.T) {
 // TestSession_Many: many changes at once, of few messages: each gets the echo of its own data.
 func TestSession_Many(t *testing.T) {
 	t.Parallel()
-	_, m := newRoom(t)
+	p := talkcloudtest.NewPlain(t)
+	// All echoes may come before one is taken; a full queue would end the connection.
+	m := newManager(t, p.NewClient(t, func(c *talkcloud.Config) { c.EventQueue = 1000 }), fast())
 	s := mustAcquire(t, m, join("1", "u"))
 	var wg sync.WaitGroup
 	for i := range 200 {
