@@ -37,6 +37,11 @@ const serviceName = "classrec.v1.RecordingService"
 //go:embed additions.json
 var additions []byte
 
+// examples are requests, answers and errors as a server gives them.
+//
+//go:embed examples.json
+var examples []byte
+
 type object = map[string]any
 
 func main() {
@@ -65,6 +70,9 @@ func run(descriptors, document string) error {
 	}
 	if err := decode(additions, &more); err != nil {
 		return fmt.Errorf("additions.json: %w", err)
+	}
+	if err := decode(examples, &more); err != nil { // its keys are others
+		return fmt.Errorf("examples.json: %w", err)
 	}
 	if err := mend(doc, more, service); err != nil {
 		return fmt.Errorf("%s: %w", document, err)
@@ -113,7 +121,10 @@ func mend(doc, more object, service protoreflect.ServiceDescriptor) error {
 	tags := doc["tags"].([]any)
 	doc["info"], doc["servers"] = more["info"], more["servers"]
 	doc["info"].(object)["description"] = tags[0].(object)["description"]
-	maps.Copy(doc["components"].(object)["schemas"].(object), more["schemas"].(object))
+	doc["security"] = more["security"]
+	components := doc["components"].(object)
+	maps.Copy(components["schemas"].(object), more["schemas"].(object))
+	components["securitySchemes"], components["examples"] = more["securitySchemes"], more["errors"]
 
 	paths := object{}
 	for path, item := range doc["paths"].(object) {
@@ -199,17 +210,38 @@ func (o *operation) mend() {
 		}
 	}
 	responses := o.object["responses"].(object)
-	failure := o.more["failure"].(object)
-	maps.Copy(responses["default"].(object), failure)
+	failed := responses["default"].(object)
+	maps.Copy(failed, o.more["failure"].(object))
+	failed["content"].(object)["application/json"].(object)["examples"] = o.errors()
+	if body, ok := o.object["requestBody"].(object); ok {
+		body["content"].(object)["application/json"].(object)["example"] = o.example("requests")
+	}
+	responses["200"].(object)["content"].(object)["application/json"].(object)["example"] = o.example("responses")
 	if o.method.IsStreamingServer() {
 		params = append(params, o.more["lastEventID"])
 		ok := responses["200"].(object)
 		content := object{"application/x-ndjson": ok["content"].(object)["application/json"]}
-		maps.Copy(content, o.more["events"].(object))
+		events := maps.Clone(o.more["events"].(object)["text/event-stream"].(object))
+		events["example"] = o.more["eventsExample"]
+		content["text/event-stream"] = events
 		ok["content"] = content
 		ok["description"] = o.more["stream"]
 	}
 	o.object["parameters"] = params
+}
+
+// example is that of the call, of requests or responses.
+func (o *operation) example(of string) any {
+	return o.more[of].(object)[string(o.method.Name())]
+}
+
+// errors refers to the examples of errors that the call may end in.
+func (o *operation) errors() object {
+	refs := object{}
+	for _, name := range o.example("errorsOf").([]any) {
+		refs[name.(string)] = object{"$ref": "#/components/examples/" + name.(string)}
+	}
+	return refs
 }
 
 // excluded says whether the path has another field that a rule of the message

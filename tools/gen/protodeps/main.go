@@ -13,6 +13,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"github.com/jhump/protoreflect/v2/protoprint"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	_ "google.golang.org/genproto/googleapis/rpc/errdetails"
 	_ "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -26,6 +27,7 @@ var roots = []string{
 	"google/api/client.proto",
 	"google/api/field_behavior.proto",
 	"google/api/resource.proto",
+	"google/rpc/error_details.proto", // of errors, for the clients that have no package with it
 	"google/rpc/status.proto",
 }
 

@@ -207,7 +207,7 @@ func (RecordingLayout) EnumDescriptor() ([]byte, []int) {
 //
 //	STARTING --echo of the add--> RECORDING --stop asked--> STOPPING
 //	RECORDING, STOPPING --delete of ClassBegin, by anyone--> PROCESSING
-//	PROCESSING --files listed--> AVAILABLE
+//	PROCESSING --files listed, and all can be fetched--> AVAILABLE
 //	STARTING, PROCESSING --refused, or out of time--> FAILED
 //
 // AVAILABLE and FAILED are final. Every other state has a deadline, so that
@@ -227,9 +227,10 @@ const (
 	RecordingState_RECORDING_STATE_STOPPING RecordingState = 3
 	// The class is over; the platform makes the files.
 	RecordingState_RECORDING_STATE_PROCESSING RecordingState = 4
-	// The platform lists the files. There are none when nobody published media.
+	// The platform lists the files, and each of them could be fetched just before
+	// the recording became AVAILABLE. There are none when nobody published media.
 	RecordingState_RECORDING_STATE_AVAILABLE RecordingState = 5
-	// There will be no files: see failure.
+	// It did not begin, or its files did not come in time: see failure.
 	RecordingState_RECORDING_STATE_FAILED RecordingState = 6
 )
 
@@ -349,7 +350,7 @@ const (
 	EndReason_END_REASON_STOPPED EndReason = 1
 	// Somebody in the room deleted ClassBegin.
 	EndReason_END_REASON_STOPPED_IN_ROOM EndReason = 2
-	// max_duration was reached.
+	// max_duration was reached, or the bound that this service has for all classes.
 	EndReason_END_REASON_MAX_DURATION EndReason = 3
 	// ClassBegin was gone when the connection came back: the class ended while
 	// nobody of ours was there.
@@ -451,19 +452,24 @@ type Recording struct {
 	// Who began it.
 	Origin RecordingOrigin `protobuf:"varint,12,opt,name=origin,proto3,enum=classrec.v1.RecordingOrigin" json:"origin,omitempty"`
 	// Where the files are, as the platform lists them: absolute URLs, in the
-	// list's order. Whoever has one can fetch the file, so treat them as secrets.
+	// list's order. Set in AVAILABLE; and in FAILED where files are listed that
+	// could not all be fetched in time, so that somebody may try. Whoever has one
+	// can fetch the file, so treat them as secrets.
 	Urls []string `protobuf:"bytes,13,rep,name=urls,proto3" json:"urls,omitempty"`
 	// What is known of each file; same order as urls. Only url is always set.
 	Files []*RecordingFile `protobuf:"bytes,14,rep,name=files,proto3" json:"files,omitempty"`
 	// Times within the class for which there is no recording.
 	Gaps []*RecordingGap `protobuf:"bytes,15,rep,name=gaps,proto3" json:"gaps,omitempty"`
-	// Why there are no files; set in FAILED only.
+	// Why it failed; set in FAILED only. Of a class that did take place, the reason
+	// is FILES_NOT_LISTED or FILES_NOT_FETCHABLE.
 	Failure *status.Status `protobuf:"bytes,16,opt,name=failure,proto3" json:"failure,omitempty"`
 	// When this service first knew of it, by this service's clock.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it last changed, by this service's clock.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// The longest that the class may last, as asked for; unset for no limit.
+	// The longest that the class may last, as asked for; unset when nothing was
+	// asked for. The bound that this service has for all classes (--max-duration, 24
+	// hours by default) holds in any case, also for a class begun in the room.
 	MaxDuration   *durationpb.Duration `protobuf:"bytes,19,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -720,8 +726,9 @@ func (x *RecordingFile) GetMediaType() string {
 // been.
 type RecordingGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From, by this service's clock; unset where it is not known, after a
-	// restart.
+	// From, by this service's clock: when the connection was lost. After a restart
+	// that took the embedded platform with it, when the service was last known to be
+	// alive, which it notes every second. Unset where that is not known.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// To, by the platform's clock; unset while it lasts.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`

@@ -11,6 +11,7 @@ package classrecv1
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -105,8 +106,9 @@ type StartRecordingRequest struct {
 	Layout RecordingLayout `protobuf:"varint,7,opt,name=layout,proto3,enum=classrec.v1.RecordingLayout" json:"layout,omitempty"`
 	// Whether to record chat too; true when unset.
 	RecordChat *bool `protobuf:"varint,8,opt,name=record_chat,json=recordChat,proto3,oneof" json:"record_chat,omitempty"`
-	// The longest that the class may last: then this service ends it. Unset: no
-	// limit. 1 second to 24 hours.
+	// The longest that the class may last: then this service ends it, with
+	// END_REASON_MAX_DURATION. Unset, or longer: the bound that this service has for
+	// all classes (--max-duration, 24 hours by default). 1 second to 24 hours.
 	MaxDuration *durationpb.Duration `protobuf:"bytes,9,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
 	// Makes the call idempotent: the same id with the same payload gives the
 	// same recording, also at once and after a restart. At most 128 bytes, of
@@ -558,6 +560,12 @@ type ListRecordingsResponse struct {
 	Recordings []*Recording `protobuf:"bytes,1,rep,name=recordings,proto3" json:"recordings,omitempty"`
 	// Asks for the next page; empty after the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Set when the platform could not be asked: why, as the error of a call says
+	// it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
+	// that this service knows; what only the platform knows is missing. A list
+	// that is incomplete on one page is so on all that follow: to have the rest,
+	// begin it anew.
+	Incomplete    *status.Status `protobuf:"bytes,3,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -604,6 +612,13 @@ func (x *ListRecordingsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListRecordingsResponse) GetIncomplete() *status.Status {
+	if x != nil {
+		return x.Incomplete
+	}
+	return nil
 }
 
 // WatchClassBeginRequest asks for the events of a room.
@@ -1003,7 +1018,7 @@ var File_classrec_v1_recording_service_proto protoreflect.FileDescriptor
 
 const file_classrec_v1_recording_service_proto_rawDesc = "" +
 	"\n" +
-	"#classrec/v1/recording_service.proto\x12\vclassrec.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bclassrec/v1/recording.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\a\n" +
+	"#classrec/v1/recording_service.proto\x12\vclassrec.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bclassrec/v1/recording.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xee\a\n" +
 	"\x15StartRecordingRequest\x12\xae\x01\n" +
 	"\x04room\x18\x01 \x01(\tB\x99\x01\xe0A\x02\xbaH\x92\x01\xba\x01z\n" +
 	"\x0froom.characters\x123must not have control characters, nor begin with __\x1a2!this.matches('\\\\p{Cc}') && !this.startsWith('__')r\x13\x10\x01(\x80\x01Z\x01-Z\x01.Z\x02..\xba\x01\x01/R\x04room\x12\xae\x01\n" +
@@ -1053,12 +1068,15 @@ const file_classrec_v1_recording_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\tpageToken:]\xbaHZ\x1aX\n" +
-	"\x0froom.or_user_id\x12\x1egive room, or user_id, or both\x1a%this.room != '' || this.user_id != ''\"x\n" +
+	"\x0froom.or_user_id\x12\x1egive room, or user_id, or both\x1a%this.room != '' || this.user_id != ''\"\xac\x01\n" +
 	"\x16ListRecordingsResponse\x126\n" +
 	"\n" +
 	"recordings\x18\x01 \x03(\v2\x16.classrec.v1.RecordingR\n" +
 	"recordings\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x122\n" +
+	"\n" +
+	"incomplete\x18\x03 \x01(\v2\x12.google.rpc.StatusR\n" +
+	"incomplete\"\x9f\x02\n" +
 	"\x16WatchClassBeginRequest\x12\xab\x01\n" +
 	"\x04room\x18\x01 \x01(\tB\x96\x01\xe0A\x02\xbaH\x8f\x01\xba\x01z\n" +
 	"\x0froom.characters\x123must not have control characters, nor begin with __\x1a2!this.matches('\\\\p{Cc}') && !this.startsWith('__')r\x10\x10\x01(\x80\x01Z\x01.Z\x02..\xba\x01\x01/R\x04room\x12%\n" +
@@ -1133,6 +1151,7 @@ var file_classrec_v1_recording_service_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),     // 17: google.protobuf.Duration
 	(*Recording)(nil),               // 18: classrec.v1.Recording
 	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
+	(*status.Status)(nil),           // 20: google.rpc.Status
 }
 var file_classrec_v1_recording_service_proto_depIdxs = []int32{
 	14, // 0: classrec.v1.StartRecordingRequest.format:type_name -> classrec.v1.RecordingFormat
@@ -1144,28 +1163,29 @@ var file_classrec_v1_recording_service_proto_depIdxs = []int32{
 	18, // 6: classrec.v1.GetRecordingResponse.recording:type_name -> classrec.v1.Recording
 	19, // 7: classrec.v1.ListRecordingsRequest.record_time:type_name -> google.protobuf.Timestamp
 	18, // 8: classrec.v1.ListRecordingsResponse.recordings:type_name -> classrec.v1.Recording
-	11, // 9: classrec.v1.WatchClassBeginResponse.event:type_name -> classrec.v1.ClassBeginEvent
-	12, // 10: classrec.v1.WatchClassBeginResponse.synced:type_name -> classrec.v1.WatchSynced
-	13, // 11: classrec.v1.WatchClassBeginResponse.heartbeat:type_name -> classrec.v1.WatchHeartbeat
-	0,  // 12: classrec.v1.ClassBeginEvent.action:type_name -> classrec.v1.ClassBeginAction
-	18, // 13: classrec.v1.ClassBeginEvent.recording:type_name -> classrec.v1.Recording
-	19, // 14: classrec.v1.ClassBeginEvent.time:type_name -> google.protobuf.Timestamp
-	19, // 15: classrec.v1.WatchHeartbeat.time:type_name -> google.protobuf.Timestamp
-	1,  // 16: classrec.v1.RecordingService.StartRecording:input_type -> classrec.v1.StartRecordingRequest
-	3,  // 17: classrec.v1.RecordingService.StopRecording:input_type -> classrec.v1.StopRecordingRequest
-	5,  // 18: classrec.v1.RecordingService.GetRecording:input_type -> classrec.v1.GetRecordingRequest
-	7,  // 19: classrec.v1.RecordingService.ListRecordings:input_type -> classrec.v1.ListRecordingsRequest
-	9,  // 20: classrec.v1.RecordingService.WatchClassBegin:input_type -> classrec.v1.WatchClassBeginRequest
-	2,  // 21: classrec.v1.RecordingService.StartRecording:output_type -> classrec.v1.StartRecordingResponse
-	4,  // 22: classrec.v1.RecordingService.StopRecording:output_type -> classrec.v1.StopRecordingResponse
-	6,  // 23: classrec.v1.RecordingService.GetRecording:output_type -> classrec.v1.GetRecordingResponse
-	8,  // 24: classrec.v1.RecordingService.ListRecordings:output_type -> classrec.v1.ListRecordingsResponse
-	10, // 25: classrec.v1.RecordingService.WatchClassBegin:output_type -> classrec.v1.WatchClassBeginResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 9: classrec.v1.ListRecordingsResponse.incomplete:type_name -> google.rpc.Status
+	11, // 10: classrec.v1.WatchClassBeginResponse.event:type_name -> classrec.v1.ClassBeginEvent
+	12, // 11: classrec.v1.WatchClassBeginResponse.synced:type_name -> classrec.v1.WatchSynced
+	13, // 12: classrec.v1.WatchClassBeginResponse.heartbeat:type_name -> classrec.v1.WatchHeartbeat
+	0,  // 13: classrec.v1.ClassBeginEvent.action:type_name -> classrec.v1.ClassBeginAction
+	18, // 14: classrec.v1.ClassBeginEvent.recording:type_name -> classrec.v1.Recording
+	19, // 15: classrec.v1.ClassBeginEvent.time:type_name -> google.protobuf.Timestamp
+	19, // 16: classrec.v1.WatchHeartbeat.time:type_name -> google.protobuf.Timestamp
+	1,  // 17: classrec.v1.RecordingService.StartRecording:input_type -> classrec.v1.StartRecordingRequest
+	3,  // 18: classrec.v1.RecordingService.StopRecording:input_type -> classrec.v1.StopRecordingRequest
+	5,  // 19: classrec.v1.RecordingService.GetRecording:input_type -> classrec.v1.GetRecordingRequest
+	7,  // 20: classrec.v1.RecordingService.ListRecordings:input_type -> classrec.v1.ListRecordingsRequest
+	9,  // 21: classrec.v1.RecordingService.WatchClassBegin:input_type -> classrec.v1.WatchClassBeginRequest
+	2,  // 22: classrec.v1.RecordingService.StartRecording:output_type -> classrec.v1.StartRecordingResponse
+	4,  // 23: classrec.v1.RecordingService.StopRecording:output_type -> classrec.v1.StopRecordingResponse
+	6,  // 24: classrec.v1.RecordingService.GetRecording:output_type -> classrec.v1.GetRecordingResponse
+	8,  // 25: classrec.v1.RecordingService.ListRecordings:output_type -> classrec.v1.ListRecordingsResponse
+	10, // 26: classrec.v1.RecordingService.WatchClassBegin:output_type -> classrec.v1.WatchClassBeginResponse
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_classrec_v1_recording_service_proto_init() }

@@ -38,6 +38,12 @@ const (
 // and metadata), BadRequest for INVALID_ARGUMENT, and RetryInfo where trying
 // again helps. Every call may answer UNAVAILABLE while the service starts,
 // stops, or cannot store, and INVALID_ARGUMENT for a field outside its rule.
+//
+// What is over a limit of this service is RESOURCE_EXHAUSTED (LIMIT_EXCEEDED):
+// metadata `limit` names it (`recordings`, `rooms`, `watchers` or
+// `calls-per-second`), `value` is what it is set to, and `scope` tells whether it
+// is the caller's own (`tenant`) or that of all (`process`). RetryInfo says when
+// to come back. StopRecording is never refused so.
 type RecordingServiceClient interface {
 	// StartRecording joins the room, publishes ClassBegin, and returns once the
 	// platform has echoed it: the recording is in RECORDING and has its
@@ -49,7 +55,8 @@ type RecordingServiceClient interface {
 	// NOT_FOUND for an unknown room; PERMISSION_DENIED for a wrong password;
 	// FAILED_PRECONDITION where the platform cannot record so (FFMPEG_MISSING
 	// on the embedded one) or refuses this service's enterprise key;
-	// RESOURCE_EXHAUSTED when the platform is out of quota;
+	// RESOURCE_EXHAUSTED when the platform is out of quota, or for the limits
+	// `recordings`, `rooms` and `calls-per-second` (LIMIT_EXCEEDED);
 	// UNAVAILABLE when it cannot be reached, DEADLINE_EXCEEDED when it does not
 	// answer or confirm, INTERNAL when its answer makes no sense.
 	// A caller that goes away leaves the start running: ask again with the same
@@ -70,16 +77,23 @@ type RecordingServiceClient interface {
 	// GetRecording returns one recording, from this service's store or else from
 	// the platform's list.
 	//
-	// Errors: NOT_FOUND.
+	// Errors: NOT_FOUND; RESOURCE_EXHAUSTED for the limit `calls-per-second`
+	// (LIMIT_EXCEEDED); of what is not in the store UNAVAILABLE or
+	// DEADLINE_EXCEEDED when the platform cannot be asked.
 	GetRecording(ctx context.Context, in *GetRecordingRequest, opts ...grpc.CallOption) (*GetRecordingResponse, error)
 	// ListRecordings returns the platform's record list merged with what this
 	// service knows, newest first. A URL that the platform lists and this
 	// service does not know is listed too, with RECORDING_ORIGIN_PLATFORM.
 	// A page is stable: recordings that begin later do not move it.
+	// While the platform is not reached, or does not answer within five seconds (or
+	// three quarters of the time that the caller has), the list has what this
+	// service knows, and says in incomplete why there may be more.
 	//
 	// Errors: INVALID_ARGUMENT without room and user_id, or for a page_token
-	// that is not from the same list; UNAVAILABLE, DEADLINE_EXCEEDED,
-	// FAILED_PRECONDITION, INTERNAL when the platform's list cannot be read.
+	// that is not from the same list; RESOURCE_EXHAUSTED for the limit
+	// `calls-per-second` (LIMIT_EXCEEDED), or when the platform is out of quota;
+	// FAILED_PRECONDITION, INTERNAL when the platform's answer is a refusal or makes
+	// no sense.
 	ListRecordings(ctx context.Context, in *ListRecordingsRequest, opts ...grpc.CallOption) (*ListRecordingsResponse, error)
 	// WatchClassBegin streams the adds and removes of ClassBegin. The service
 	// joins the room and stays in it while somebody watches.
@@ -94,10 +108,13 @@ type RecordingServiceClient interface {
 	//
 	// Errors: NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED as
 	// for StartRecording when the room cannot be entered; OUT_OF_RANGE
-	// (SEQUENCE_TOO_OLD; metadata `oldest_sequence`) when after_sequence is
-	// older than what is kept, or has not been yet (SEQUENCE_UNKNOWN);
+	// (SEQUENCE_TOO_OLD; metadata `oldest_sequence`: watch after one less to get
+	// all that is left) when after_sequence is older than what is kept, or has
+	// not been yet (SEQUENCE_UNKNOWN);
 	// RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW; metadata `resume_sequence`) when
 	// the caller reads too slowly. After the two last, watch again.
+	// RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) for the limits `watchers`, `rooms` and
+	// `calls-per-second`: come back after RetryInfo.
 	WatchClassBegin(ctx context.Context, in *WatchClassBeginRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchClassBeginResponse], error)
 }
 
@@ -178,6 +195,12 @@ type RecordingService_WatchClassBeginClient = grpc.ServerStreamingClient[WatchCl
 // and metadata), BadRequest for INVALID_ARGUMENT, and RetryInfo where trying
 // again helps. Every call may answer UNAVAILABLE while the service starts,
 // stops, or cannot store, and INVALID_ARGUMENT for a field outside its rule.
+//
+// What is over a limit of this service is RESOURCE_EXHAUSTED (LIMIT_EXCEEDED):
+// metadata `limit` names it (`recordings`, `rooms`, `watchers` or
+// `calls-per-second`), `value` is what it is set to, and `scope` tells whether it
+// is the caller's own (`tenant`) or that of all (`process`). RetryInfo says when
+// to come back. StopRecording is never refused so.
 type RecordingServiceServer interface {
 	// StartRecording joins the room, publishes ClassBegin, and returns once the
 	// platform has echoed it: the recording is in RECORDING and has its
@@ -189,7 +212,8 @@ type RecordingServiceServer interface {
 	// NOT_FOUND for an unknown room; PERMISSION_DENIED for a wrong password;
 	// FAILED_PRECONDITION where the platform cannot record so (FFMPEG_MISSING
 	// on the embedded one) or refuses this service's enterprise key;
-	// RESOURCE_EXHAUSTED when the platform is out of quota;
+	// RESOURCE_EXHAUSTED when the platform is out of quota, or for the limits
+	// `recordings`, `rooms` and `calls-per-second` (LIMIT_EXCEEDED);
 	// UNAVAILABLE when it cannot be reached, DEADLINE_EXCEEDED when it does not
 	// answer or confirm, INTERNAL when its answer makes no sense.
 	// A caller that goes away leaves the start running: ask again with the same
@@ -210,16 +234,23 @@ type RecordingServiceServer interface {
 	// GetRecording returns one recording, from this service's store or else from
 	// the platform's list.
 	//
-	// Errors: NOT_FOUND.
+	// Errors: NOT_FOUND; RESOURCE_EXHAUSTED for the limit `calls-per-second`
+	// (LIMIT_EXCEEDED); of what is not in the store UNAVAILABLE or
+	// DEADLINE_EXCEEDED when the platform cannot be asked.
 	GetRecording(context.Context, *GetRecordingRequest) (*GetRecordingResponse, error)
 	// ListRecordings returns the platform's record list merged with what this
 	// service knows, newest first. A URL that the platform lists and this
 	// service does not know is listed too, with RECORDING_ORIGIN_PLATFORM.
 	// A page is stable: recordings that begin later do not move it.
+	// While the platform is not reached, or does not answer within five seconds (or
+	// three quarters of the time that the caller has), the list has what this
+	// service knows, and says in incomplete why there may be more.
 	//
 	// Errors: INVALID_ARGUMENT without room and user_id, or for a page_token
-	// that is not from the same list; UNAVAILABLE, DEADLINE_EXCEEDED,
-	// FAILED_PRECONDITION, INTERNAL when the platform's list cannot be read.
+	// that is not from the same list; RESOURCE_EXHAUSTED for the limit
+	// `calls-per-second` (LIMIT_EXCEEDED), or when the platform is out of quota;
+	// FAILED_PRECONDITION, INTERNAL when the platform's answer is a refusal or makes
+	// no sense.
 	ListRecordings(context.Context, *ListRecordingsRequest) (*ListRecordingsResponse, error)
 	// WatchClassBegin streams the adds and removes of ClassBegin. The service
 	// joins the room and stays in it while somebody watches.
@@ -234,10 +265,13 @@ type RecordingServiceServer interface {
 	//
 	// Errors: NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED as
 	// for StartRecording when the room cannot be entered; OUT_OF_RANGE
-	// (SEQUENCE_TOO_OLD; metadata `oldest_sequence`) when after_sequence is
-	// older than what is kept, or has not been yet (SEQUENCE_UNKNOWN);
+	// (SEQUENCE_TOO_OLD; metadata `oldest_sequence`: watch after one less to get
+	// all that is left) when after_sequence is older than what is kept, or has
+	// not been yet (SEQUENCE_UNKNOWN);
 	// RESOURCE_EXHAUSTED (WATCHER_TOO_SLOW; metadata `resume_sequence`) when
 	// the caller reads too slowly. After the two last, watch again.
+	// RESOURCE_EXHAUSTED (LIMIT_EXCEEDED) for the limits `watchers`, `rooms` and
+	// `calls-per-second`: come back after RetryInfo.
 	WatchClassBegin(*WatchClassBeginRequest, grpc.ServerStreamingServer[WatchClassBeginResponse]) error
 	mustEmbedUnimplementedRecordingServiceServer()
 }

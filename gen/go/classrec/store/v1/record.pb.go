@@ -45,7 +45,8 @@ type Record struct {
 	// How to join the room.
 	Join *JoinIdentity `protobuf:"bytes,6,opt,name=join,proto3" json:"join,omitempty"`
 	// When the present state is out of time, by this service's clock; unset in
-	// final states and in RECORDING without a maximum duration.
+	// final states. A RECORDING of an older log may have none: it is out of time
+	// when a class begun at its create_time would be.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// The class event that this change is, if it is one; its sequence and
 	// recording are not stored: they are the log's sequence and the field above.
@@ -61,9 +62,17 @@ type Record struct {
 	StopReason v1.EndReason `protobuf:"varint,12,opt,name=stop_reason,json=stopReason,proto3,enum=classrec.v1.EndReason" json:"stop_reason,omitempty"`
 	// The user id was made for this recording alone, so that it alone finds the
 	// files in the platform's list.
-	OwnUserId     bool `protobuf:"varint,13,opt,name=own_user_id,json=ownUserId,proto3" json:"own_user_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OwnUserId bool `protobuf:"varint,13,opt,name=own_user_id,json=ownUserId,proto3" json:"own_user_id,omitempty"`
+	// Of a start that was refused since a class was on already: the name of that
+	// class's recording, which is stored right after.
+	BlockedBy string `protobuf:"bytes,14,opt,name=blocked_by,json=blockedBy,proto3" json:"blocked_by,omitempty"`
+	// The traceparent (W3C Trace Context) of the call that asked for the start,
+	// and of the one that asked for the stop: what is done for them later, maybe
+	// by another process, belongs to their traces. Empty where there was none.
+	StartTraceparent string `protobuf:"bytes,15,opt,name=start_traceparent,json=startTraceparent,proto3" json:"start_traceparent,omitempty"`
+	StopTraceparent  string `protobuf:"bytes,16,opt,name=stop_traceparent,json=stopTraceparent,proto3" json:"stop_traceparent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
@@ -187,6 +196,99 @@ func (x *Record) GetOwnUserId() bool {
 	return false
 }
 
+func (x *Record) GetBlockedBy() string {
+	if x != nil {
+		return x.BlockedBy
+	}
+	return ""
+}
+
+func (x *Record) GetStartTraceparent() string {
+	if x != nil {
+		return x.StartTraceparent
+	}
+	return ""
+}
+
+func (x *Record) GetStopTraceparent() string {
+	if x != nil {
+		return x.StopTraceparent
+	}
+	return ""
+}
+
+// Lease is one message of the log: who works a room from then on.
+type Lease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant and the room; part of the subject.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Room   string `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	// The id of the replica that holds the lease; empty: it is free.
+	Holder string `protobuf:"bytes,3,opt,name=holder,proto3" json:"holder,omitempty"`
+	// When it was written, by the writer's clock. For people only.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_classrec_store_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_classrec_store_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_classrec_store_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Lease) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Lease) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Lease) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Lease) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // JoinIdentity is what the room was joined with.
 type JoinIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +306,7 @@ type JoinIdentity struct {
 
 func (x *JoinIdentity) Reset() {
 	*x = JoinIdentity{}
-	mi := &file_classrec_store_v1_record_proto_msgTypes[1]
+	mi := &file_classrec_store_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +318,7 @@ func (x *JoinIdentity) String() string {
 func (*JoinIdentity) ProtoMessage() {}
 
 func (x *JoinIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_classrec_store_v1_record_proto_msgTypes[1]
+	mi := &file_classrec_store_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +331,7 @@ func (x *JoinIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinIdentity.ProtoReflect.Descriptor instead.
 func (*JoinIdentity) Descriptor() ([]byte, []int) {
-	return file_classrec_store_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_classrec_store_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *JoinIdentity) GetUserId() string {
@@ -257,7 +359,7 @@ var File_classrec_store_v1_record_proto protoreflect.FileDescriptor
 
 const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x04\n" +
+	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x05\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x124\n" +
@@ -274,7 +376,16 @@ const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\x10class_begin_data\x18\v \x01(\tR\x0eclassBeginData\x127\n" +
 	"\vstop_reason\x18\f \x01(\x0e2\x16.classrec.v1.EndReasonR\n" +
 	"stopReason\x12\x1e\n" +
-	"\vown_user_id\x18\r \x01(\bR\townUserId\"q\n" +
+	"\vown_user_id\x18\r \x01(\bR\townUserId\x12\x1d\n" +
+	"\n" +
+	"blocked_by\x18\x0e \x01(\tR\tblockedBy\x12+\n" +
+	"\x11start_traceparent\x18\x0f \x01(\tR\x10startTraceparent\x12)\n" +
+	"\x10stop_traceparent\x18\x10 \x01(\tR\x0fstopTraceparent\"{\n" +
+	"\x05Lease\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04room\x18\x02 \x01(\tR\x04room\x12\x16\n" +
+	"\x06holder\x18\x03 \x01(\tR\x06holder\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"q\n" +
 	"\fJoinIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bnickname\x18\x02 \x01(\tR\bnickname\x12,\n" +
@@ -293,26 +404,28 @@ func file_classrec_store_v1_record_proto_rawDescGZIP() []byte {
 	return file_classrec_store_v1_record_proto_rawDescData
 }
 
-var file_classrec_store_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_classrec_store_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_classrec_store_v1_record_proto_goTypes = []any{
 	(*Record)(nil),                // 0: classrec.store.v1.Record
-	(*JoinIdentity)(nil),          // 1: classrec.store.v1.JoinIdentity
-	(*v1.Recording)(nil),          // 2: classrec.v1.Recording
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
-	(*v1.ClassBeginEvent)(nil),    // 4: classrec.v1.ClassBeginEvent
-	(v1.EndReason)(0),             // 5: classrec.v1.EndReason
+	(*Lease)(nil),                 // 1: classrec.store.v1.Lease
+	(*JoinIdentity)(nil),          // 2: classrec.store.v1.JoinIdentity
+	(*v1.Recording)(nil),          // 3: classrec.v1.Recording
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*v1.ClassBeginEvent)(nil),    // 5: classrec.v1.ClassBeginEvent
+	(v1.EndReason)(0),             // 6: classrec.v1.EndReason
 }
 var file_classrec_store_v1_record_proto_depIdxs = []int32{
-	2, // 0: classrec.store.v1.Record.recording:type_name -> classrec.v1.Recording
-	1, // 1: classrec.store.v1.Record.join:type_name -> classrec.store.v1.JoinIdentity
-	3, // 2: classrec.store.v1.Record.deadline:type_name -> google.protobuf.Timestamp
-	4, // 3: classrec.store.v1.Record.event:type_name -> classrec.v1.ClassBeginEvent
-	5, // 4: classrec.store.v1.Record.stop_reason:type_name -> classrec.v1.EndReason
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3, // 0: classrec.store.v1.Record.recording:type_name -> classrec.v1.Recording
+	2, // 1: classrec.store.v1.Record.join:type_name -> classrec.store.v1.JoinIdentity
+	4, // 2: classrec.store.v1.Record.deadline:type_name -> google.protobuf.Timestamp
+	5, // 3: classrec.store.v1.Record.event:type_name -> classrec.v1.ClassBeginEvent
+	6, // 4: classrec.store.v1.Record.stop_reason:type_name -> classrec.v1.EndReason
+	4, // 5: classrec.store.v1.Lease.time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_classrec_store_v1_record_proto_init() }
@@ -326,7 +439,7 @@ func file_classrec_store_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_classrec_store_v1_record_proto_rawDesc), len(file_classrec_store_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
