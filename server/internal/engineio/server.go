@@ -53,6 +53,7 @@ type Server struct {
 	upgrader websocket.Upgrader
 	flusher  flusher
 	wg       sync.WaitGroup // connections, the heart, the flusher
+	over     chan struct{}  // closed when the server is, and has no connections
 
 	mu      sync.Mutex
 	conns   map[*Conn]struct{}
@@ -77,6 +78,7 @@ func NewServer(cfg ServerConfig, open func(*Conn, *http.Request) Session) *Serve
 		cfg:   cfg,
 		open:  open,
 		conns: make(map[*Conn]struct{}),
+		over:  make(chan struct{}),
 		env: &env{
 			epoch:           time.Now(),
 			pingInterval:    cfg.PingInterval,
@@ -201,6 +203,9 @@ func (s *Server) add(c *Conn) bool {
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	if s.closed && len(s.conns) == 0 {
+		close(s.over)
+	}
 	s.mu.Unlock()
 	s.wg.Done()
 }
@@ -216,8 +221,13 @@ func (s *Server) beat() {
 	tick := min(s.cfg.PingInterval, s.cfg.PingTimeout, s.cfg.WriteTimeout, 2*closeWait) / 8
 	ticker := time.NewTicker(max(minTick, min(maxTick, tick)))
 	defer ticker.Stop()
-	for range ticker.C {
-		if !s.beatOnce() {
+	for {
+		select {
+		case <-ticker.C:
+			if !s.beatOnce() {
+				return
+			}
+		case <-s.over:
 			return
 		}
 	}
@@ -245,6 +255,9 @@ func (s *Server) Len() int {
 // plus what the sessions take to close. It always returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
+	if !s.closed && len(s.conns) == 0 {
+		close(s.over)
+	}
 	s.closed = true
 	for c := range s.conns {
 		c.Close(ErrClosed, codeGoingAway, "")

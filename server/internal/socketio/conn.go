@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/classrec/classrec/server/internal/engineio"
@@ -17,6 +18,9 @@ type Conn struct {
 	server    *Server
 	calls     calls
 	connected atomic.Bool
+
+	// opening is held while the peer is told that it is connected: what it says at once finds this end connected too.
+	opening sync.Mutex
 
 	// The rest belongs to the session.
 	handler Handler       // nil until accepted
@@ -44,7 +48,7 @@ func (c *Conn) Emit(name string, args ...any) error {
 // Send queues an event. nil says that it was queued, not that it arrived. On a connection that has ended or is ending the error is the
 // reason, [ErrClosed] for one that this side closed. A full queue ends the connection with [ErrSlowPeer].
 func (c *Conn) Send(f *Frame) error {
-	if !c.connected.Load() {
+	if !c.isConnected() {
 		return c.notConnected()
 	}
 	return c.eng.Send(f.frame)
@@ -53,10 +57,28 @@ func (c *Conn) Send(f *Frame) error {
 // Call emits an event and waits for the peer's acknowledgement, until ctx or the connection ends. It must not be called by the
 // connection's own handler, which would wait for itself.
 func (c *Conn) Call(ctx context.Context, name string, args ...any) ([]json.RawMessage, error) {
-	if !c.connected.Load() {
+	if !c.isConnected() {
 		return nil, c.notConnected()
 	}
 	return c.calls.call(ctx, c.eng, name, args)
+}
+
+// connect tells the peer that it is connected, and is so from then on.
+func (c *Conn) connect(reply *engineio.Frame) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if c.eng.Send(reply) == nil {
+		c.connected.Store(true)
+	}
+}
+
+func (c *Conn) isConnected() bool {
+	if c.connected.Load() {
+		return true
+	}
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	return c.connected.Load()
 }
 
 func (c *Conn) notConnected() error {
@@ -70,7 +92,7 @@ func (c *Conn) notConnected() error {
 // after which the vendor's clients do not come back. It returns at once. The peer has the write timeout to take
 // it all. An event that cannot be encoded is left out.
 func (c *Conn) Disconnect(event string, args ...any) {
-	if event != "" && c.connected.Load() {
+	if event != "" && c.isConnected() {
 		_ = c.Emit(event, args...) // the disconnect follows in any case
 	}
 	_ = c.eng.Send(packetFrame(Packet{Type: PacketDisconnect, Namespace: RootNamespace})) // fails only if already ending

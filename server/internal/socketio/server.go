@@ -100,9 +100,7 @@ func (s *Server) admit(c *Conn, r *http.Request) {
 	if c.eng.Revision() == engineio.Revision4 {
 		reply.Data, _ = json.Marshal(map[string]string{"sid": c.eng.ID()}) // strings encode without error
 	}
-	if c.eng.Send(packetFrame(reply)) == nil {
-		c.connected.Store(true)
-	}
+	c.connect(packetFrame(reply))
 }
 
 // closeRefused is the WebSocket close code for a peer that was refused (RFC 6455 section 7.4.1: policy violation).
