@@ -55,7 +55,7 @@ func ParseClassBegin(data json.RawMessage) (ClassBegin, error) {
 	}
 	integer := func(key string) (int, bool) {
 		n, ok := parseScalar(fields[key]).Int()
-		if !ok || int64(int32(n)) != n {
+		if !ok || int64(int32(n)) != n { //nolint:gosec // that is what is asked
 			return 0, false
 		}
 		return int(n), true

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -83,8 +84,10 @@ type Client struct {
 	records *url.URL
 	tls     *tls.Config
 	http    *http.Client
-	scrub   *scrubber     // of the configured secrets
-	joins   chan struct{} // holds one for each join under way
+	public  func(netip.Addr) bool // isPublic
+	files   *http.Client          // the same connections, for what record lists name: other redirects are followed
+	scrub   *scrubber             // of the configured secrets
+	joins   chan struct{}         // holds one for each join under way
 }
 
 // New checks the configuration and makes a client. It does not touch the network. Its errors
@@ -117,6 +120,8 @@ func New(cfg Config) (*Client, error) {
 		tls:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 	}
 	c.http = newHTTPClient(&cfg, c.tls)
+	c.public = isPublic
+	c.files = &http.Client{Transport: c.http.Transport, CheckRedirect: checkFileRedirect}
 	return c, nil
 }
 

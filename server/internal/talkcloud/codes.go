@@ -11,7 +11,7 @@ func classify(source Source, code int) (Kind, string) {
 		return classifyEviction(code)
 	case SourceSocket:
 		return KindUnavailable, "connection failed"
-	case SourceCheckRoom, SourceGetConfig, SourceJoin, SourceSignaling, SourceUserRecordList, SourceRecordList, SourceConfig:
+	case SourceCheckRoom, SourceGetConfig, SourceJoin, SourceSignaling, SourceUserRecordList, SourceRecordList, SourceFile, SourceConfig:
 	}
 	switch {
 	case source == SourceCheckRoom && code == CodeCheckRoomFailed,

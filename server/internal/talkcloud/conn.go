@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/classrec/classrec/server/internal/socketio"
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
 // Conn is one connection of one participant in one room. It ends when it is closed, when the
@@ -118,7 +119,9 @@ func (c *Conn) SendChat(ctx context.Context, text string) error {
 	return c.send(ctx, EventSendMessage, "chat", chatPayload(text))
 }
 
-func (c *Conn) send(ctx context.Context, event, op string, payload any) error {
+func (c *Conn) send(ctx context.Context, event, op string, payload any) (err error) {
+	ctx, end := tracing.Start(ctx, event, tracing.Room.String(string(c.member.room)))
+	defer func() { end(err) }()
 	op += " in room " + string(c.member.room)
 	raw, err := json.Marshal(payload)
 	if err != nil {

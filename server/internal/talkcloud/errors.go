@@ -75,6 +75,7 @@ const (
 	SourceEviction       Source = "eviction"          // Code is the reason, 400 to 402
 	SourceUserRecordList Source = "getUserRecordlist" //
 	SourceRecordList     Source = "getrecordlist"     //
+	SourceFile           Source = "file"              // the server of a file that a record list names
 )
 
 // Codes that this client gives by itself, as the vendor's SDKs do, when it could not connect.
@@ -131,6 +132,13 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
+// MissingRoom is the error of joining a room that does not exist.
+func MissingRoom(room RoomID) *Error {
+	const code = 4007
+	kind, message := classifyEnvelope(code)
+	return &Error{Op: "join room " + string(room), Source: SourceCheckRoom, Code: code, Message: message, Kind: kind}
+}
+
 // Refusal is x in an ack ["error", x]. On TalkCloud x may be anything; the embedded room server
 // sends this object.
 type Refusal struct {
@@ -171,7 +179,7 @@ func (r *Refusal) UnmarshalJSON(data []byte) error {
 }
 
 func clampCode(n int64) int {
-	if int64(int32(n)) != n {
+	if int64(int32(n)) != n { //nolint:gosec // that is what is asked
 		return -1
 	}
 	return int(n)

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
 const maxRedirects = 3
@@ -23,7 +25,7 @@ const maxRedirects = 3
 func newHTTPClient(cfg *Config, tlsConfig *tls.Config) *http.Client {
 	dial := cfg.DialContext
 	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+		dial = dialFile
 	}
 	return &http.Client{
 		CheckRedirect: checkRedirect,
@@ -89,7 +91,9 @@ func (k *call) refused(result Scalar, message string) *Error {
 }
 
 // do makes the call and returns the body of a 200 answer. All errors are [*Error].
-func (c *Client) do(ctx context.Context, k *call) ([]byte, error) {
+func (c *Client) do(ctx context.Context, k *call) (_ []byte, err error) {
+	ctx, end := tracing.Start(ctx, string(k.source))
+	defer func() { end(err) }()
 	callCtx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	req, err := k.request(callCtx)
@@ -144,11 +148,15 @@ func (c *Client) transportError(ctx context.Context, k *call, err error) *Error 
 		return k.errorf(KindOf(ctx.Err()), ctx.Err(), "")
 	case errors.Is(err, errRedirect):
 		return k.errorf(KindInternal, errRedirect, "")
+	case errors.Is(err, errFileRedirect):
+		return k.errorf(KindInternal, errFileRedirect, "")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return k.errorf(KindDeadline, cause, "no answer within %v", c.cfg.RequestTimeout)
 	}
 	e := k.errorf(KindUnavailable, cause, "the platform is not reached, or broke off")
 	switch k.source {
+	case SourceFile:
+		e.Message = "the server of the file is not reached, or broke off"
 	case SourceCheckRoom:
 		e.Code = CodeCheckRoomFailed
 	case SourceGetConfig:

@@ -4,6 +4,7 @@ package talkcloud_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,12 +110,42 @@ func misbehaviors(t *testing.T) map[string]struct {
 		"no answer":        {never(t), talkcloud.KindDeadline},
 		"a slow body":      {slowBody(t), talkcloud.KindDeadline},
 		"redirect to http": {http.RedirectHandler("http://platform.test/x", http.StatusFound).ServeHTTP, talkcloud.KindInternal},
+		"a gzip bomb":      {gzipBomb(t), talkcloud.KindInternal},
+		"a body without end": {func(w http.ResponseWriter, _ *http.Request) {
+			for { // until we go
+				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<12)); err != nil {
+					return
+				}
+			}
+		}, talkcloud.KindInternal},
 		"redirect to another host": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.test"+r.URL.Path, http.StatusTemporaryRedirect)
 		}, talkcloud.KindInternal},
 		"redirects for ever": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
 		}, talkcloud.KindInternal},
+	}
+}
+
+// gzipBomb answers with little that becomes 8 MiB.
+func gzipBomb(t *testing.T) http.HandlerFunc {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for range 8 {
+		if _, err := z.Write(bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			t.Errorf("gzip is not taken at all")
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(packed.Bytes())
 	}
 }
 
@@ -359,6 +391,32 @@ func TestRecordList(t *testing.T) {
 	}
 	if items, err := p.NewClient(t, nil).RecordList(within(t), talkcloud.RecordListQuery{Room: "9"}); items != nil || err != nil {
 		t.Fatalf("not configured, and yet %v, %v", items, err)
+	}
+}
+
+// TestRedirect_Target asks nothing of the one that is redirected to, neither over an open line nor at another port.
+func TestRedirect_Target(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(http.Handler) *httptest.Server{"https": httptest.NewTLSServer, "http": httptest.NewServer} {
+		var asked atomic.Int32
+		target := start(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			_, _ = io.WriteString(w, `{"result":0}`)
+		}))
+		t.Cleanup(target.Close)
+		for _, code := range []int{301, 302, 303, 307, 308} {
+			p := talkcloudtest.New(t)
+			for _, path := range []string{talkcloud.PathCheckRoom, talkcloud.PathGetUserRecordList} {
+				p.Answer(path, http.RedirectHandler(target.URL+"/x", code).ServeHTTP)
+			}
+			c := p.NewClient(t, nil)
+			wantKind(t, c.Check(within(t), talkcloud.JoinOptions{Room: "7", Password: "geheim"}), talkcloud.KindInternal, talkcloud.SourceCheckRoom)
+			_, err := c.UserRecordList(within(t), talkcloud.RecordQuery{UserID: "u"})
+			wantKind(t, err, talkcloud.KindInternal, talkcloud.SourceUserRecordList)
+		}
+		if n := asked.Load(); n != 0 {
+			t.Errorf("%s: the target was asked %d times", name, n)
+		}
 	}
 }
 

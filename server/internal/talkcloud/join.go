@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/classrec/classrec/server/internal/socketio"
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
 // JoinOptions says who joins which room.
@@ -52,18 +53,31 @@ func (c *Client) Join(ctx context.Context, opts JoinOptions) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.connect(ctx, &membership{room: opts.Room, join: join, password: opts.Password})
+	return c.connect(ctx, &membership{opts: opts, room: opts.Room, join: join, password: opts.Password})
 }
 
 // Rejoin enters the room of an earlier connection again, with the same identity: getconfig, a new
-// socket, joinRoom. Checkroom is not repeated. It does not close the earlier connection.
+// socket, joinRoom. Checkroom is repeated only when the platform has forgotten that the password was
+// shown. It does not close the earlier connection.
 func (c *Client) Rejoin(ctx context.Context, prev *Conn) (*Conn, error) {
 	if err := c.admit(ctx, prev.member.room); err != nil {
 		return nil, err
 	}
 	defer c.dismiss()
-	return c.connect(ctx, prev.member)
+	conn, err := c.connect(ctx, prev.member)
+	var failed *Error
+	if !errors.As(err, &failed) || failed.Source != SourceJoin || failed.Code != codePasswordWrong {
+		return conn, err
+	}
+	m := *prev.member
+	if m.join, err = c.checkRoom(ctx, m.opts); err != nil {
+		return nil, err
+	}
+	return c.connect(ctx, &m)
 }
+
+// codePasswordWrong is the platform's: the password of a room is wrong, or missing.
+const codePasswordWrong = 4008
 
 // admit waits for the turn of a join; dismiss ends it.
 func (c *Client) admit(ctx context.Context, room RoomID) error {
@@ -85,6 +99,7 @@ func (c *Client) Check(ctx context.Context, opts JoinOptions) error {
 
 // membership is what outlives a connection: who is in which room. It is not changed once made.
 type membership struct {
+	opts     JoinOptions
 	room     RoomID
 	join     JoinRoom
 	password Secret // which the room was entered with: the platform may repeat it
@@ -195,11 +210,13 @@ func (c *Client) getConfig(ctx context.Context, m *membership) ([]SocketAddress,
 }
 
 // connect makes one connection of a member to its room.
-func (c *Client) connect(ctx context.Context, m *membership) (*Conn, error) {
+func (c *Client) connect(ctx context.Context, m *membership) (_ *Conn, err error) {
 	addrs, err := c.getConfig(ctx, m)
 	if err != nil {
 		return nil, err
 	}
+	ctx, end := tracing.Start(ctx, EventJoinRoom, tracing.Room.String(string(m.room)))
+	defer func() { end(err) }()
 	joinCtx, cancel := context.WithTimeout(ctx, c.cfg.JoinTimeout)
 	defer cancel()
 	var sock *socketio.Client
@@ -208,7 +225,8 @@ func (c *Client) connect(ctx context.Context, m *membership) (*Conn, error) {
 		if err != nil {
 			continue
 		}
-		conn, err := c.joinRoom(ctx, joinCtx, m, sock, addr.ServerName)
+		var conn *Conn
+		conn, err = c.joinRoom(ctx, joinCtx, m, sock, addr.ServerName)
 		if err != nil {
 			_ = sock.Close()
 			return nil, err
