@@ -23,9 +23,10 @@ import (
 	"github.com/pion/webrtc/v4/pkg/media/oggreader"
 )
 
-// MIME types of the clips, as WebRTC names them.
+// MIME types of clips, as WebRTC names them. None of ours is VP9.
 const (
 	MimeTypeVP8  = "video/VP8"
+	MimeTypeVP9  = "video/VP9"
 	MimeTypeH264 = "video/H264"
 	MimeTypeOpus = "audio/opus"
 )

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -74,11 +77,19 @@ func (s *Server) newAPI() (*webrtc.API, error) {
 			}
 		}
 	}
-	chain := &interceptor.Registry{}
+	chain, logs := &interceptor.Registry{}, slogFactory{s.log}
 	for _, add := range []func() error{
-		func() error { return webrtc.ConfigureNack(media, chain) },
-		func() error { return webrtc.ConfigureRTCPReports(chain) },
-		func() error { return webrtc.ConfigureTWCCSender(media, chain) },
+		func() error {
+			return webrtc.ConfigureNackWithOptions(media, chain,
+				[]nack.GeneratorOption{nack.WithGeneratorLoggerFactory(logs)}, nack.WithResponderLoggerFactory(logs))
+		},
+		func() error {
+			return webrtc.ConfigureRTCPReportsWithOptions(chain,
+				[]report.ReceiverOption{report.WithReceiverLoggerFactory(logs)}, report.WithSenderLoggerFactory(logs))
+		},
+		func() error {
+			return webrtc.ConfigureTWCCSenderWithOptions(media, chain, twcc.WithLoggerFactory(logs))
+		},
 	} {
 		if err := add(); err != nil {
 			return nil, fmt.Errorf("configure interceptors: %w", err)

@@ -76,11 +76,12 @@ type Server struct {
 	mux  ice.UDPMux
 	cert webrtc.Certificate
 
-	mu     sync.Mutex
-	closed bool
-	peers  map[*Peer]struct{}
-	wg     sync.WaitGroup // one for each peer's run
-	slots  int            // peers and peers being made
+	mu      sync.Mutex
+	closed  bool
+	peers   map[*Peer]struct{}
+	wg      sync.WaitGroup // one for each peer's run
+	slots   int            // peers and peers being made
+	refused uint64         // for want of a slot
 }
 
 // New opens the UDP socket and returns a Server that is ready to Accept. Close it to free the socket.
@@ -136,6 +137,20 @@ func (s *Server) Accept(ctx context.Context, offerSDP string, h Handler) (*Peer,
 	return p, answer, nil
 }
 
+// Peers is how many publishers are connected, or connecting.
+func (s *Server) Peers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers)
+}
+
+// Refused is how many peers were refused because there were Config.MaxPeers already.
+func (s *Server) Refused() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
 // Close closes all peers, waits until every Handler has returned, and frees the socket.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -164,6 +179,7 @@ func (s *Server) reserve() error {
 		return fmt.Errorf("accept: %w", ErrClosed)
 	}
 	if s.slots >= s.cfg.MaxPeers {
+		s.refused++
 		return fmt.Errorf("accept: %w (%d)", ErrTooManyPeers, s.cfg.MaxPeers)
 	}
 	s.slots++

@@ -268,6 +268,10 @@ func refuse(rw http.ResponseWriter, err error) {
 		if status.Status == http.StatusUnauthorized {
 			rw.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 section 11.6.1
 		}
+		switch status.Status {
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage:
+			rw.Header().Set("Retry-After", "5")
+		}
 		http.Error(rw, status.Message, status.Status)
 	case errors.Is(err, ErrUnsupportedOffer): // RFC 9725 section 4.4.4: no partly successful sessions
 		http.Error(rw, ErrUnsupportedOffer.Error(), http.StatusUnprocessableEntity)

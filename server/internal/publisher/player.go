@@ -109,6 +109,8 @@ func payloaderFor(mime string) (rtp.Payloader, error) {
 	switch mime {
 	case clips.MimeTypeVP8:
 		return &codecs.VP8Payloader{EnablePictureID: true}, nil
+	case clips.MimeTypeVP9:
+		return &codecs.VP9Payloader{}, nil
 	case clips.MimeTypeH264:
 		return &codecs.H264Payloader{}, nil
 	case clips.MimeTypeOpus:

@@ -5,9 +5,13 @@ package publisher
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/logging"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
@@ -36,10 +40,13 @@ func (p *Publisher) newAPI() (*webrtc.API, error) {
 	if p.cfg.Loss != nil || p.cfg.ExtraStreams > 0 {
 		chain.Add(networkFactory{&p.cfg}) // first is nearest to the network: what is lost was sent, for all others
 	}
-	if err := webrtc.ConfigureNack(media, chain); err != nil {
+	logs := quiet()
+	if err := webrtc.ConfigureNackWithOptions(media, chain,
+		[]nack.GeneratorOption{nack.WithGeneratorLoggerFactory(logs)}, nack.WithResponderLoggerFactory(logs)); err != nil {
 		return nil, fmt.Errorf("configure NACK: %w", err)
 	}
-	if err := webrtc.ConfigureRTCPReports(chain); err != nil {
+	if err := webrtc.ConfigureRTCPReportsWithOptions(chain,
+		[]report.ReceiverOption{report.WithReceiverLoggerFactory(logs)}, report.WithSenderLoggerFactory(logs)); err != nil {
 		return nil, fmt.Errorf("configure reports: %w", err)
 	}
 	if err := webrtc.ConfigureTWCCHeaderExtensionSender(media, chain); err != nil {
@@ -50,7 +57,10 @@ func (p *Publisher) newAPI() (*webrtc.API, error) {
 
 func registerVideo(media *webrtc.MediaEngine, mime string) error {
 	fmtp := ""
-	if mime == clips.MimeTypeH264 {
+	switch mime {
+	case clips.MimeTypeVP9:
+		fmtp = "profile-id=0"
+	case clips.MimeTypeH264:
 		fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
 	}
 	if err := media.RegisterCodec(webrtc.RTPCodecParameters{
@@ -71,10 +81,19 @@ func registerVideo(media *webrtc.MediaEngine, mime string) error {
 // settings of the transport: any local address will do, loopback too, and no multicast is asked for names.
 func settings() webrtc.SettingEngine {
 	var e webrtc.SettingEngine
+	e.LoggerFactory = quiet()
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	return e
+}
+
+// quiet is the log of pion's parts, which would go to stderr: what a synthetic publisher's network does is seen by who
+// it publishes to.
+func quiet() logging.LoggerFactory {
+	logs := logging.NewDefaultLoggerFactory()
+	logs.Writer = io.Discard
+	return logs
 }
 
 // networkFactory makes the interceptor that loses and adds packets as Config.Loss and Config.ExtraStreams say.

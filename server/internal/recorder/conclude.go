@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // conclude turns the recorded files into the wanted ones and returns these. It may be repeated until the
@@ -57,7 +58,8 @@ func (m *manifest) err() error {
 	return nil
 }
 
-// sweep removes what was only material: converted files, files without a frame, and chat that is a subtitle.
+// sweep removes what was only material: converted files, files without a frame, chat that is a subtitle, and what
+// killed conversions have begun.
 func (r *Recorder) sweep(dir string, m *manifest) {
 	keep := map[string]bool{}
 	for _, f := range m.Files {
@@ -67,12 +69,23 @@ func (r *Recorder) sweep(dir string, m *manifest) {
 	for i := range m.Outputs {
 		names = append(names, m.Outputs[i].Name)
 	}
+	if _, ok := m.options(dir).converts(); ok {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			r.cfg.Logger.Warn("recording: what conversions have left could not be looked for", "dir", dir, "error", err)
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), converting) {
+				names = append(names, e.Name())
+			}
+		}
+	}
 	for _, name := range names {
 		if keep[name] {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.cfg.Logger.Warn("recording: a working file could not be removed", "err", err)
+			r.cfg.Logger.Warn("recording: a working file could not be removed", "dir", dir, "error", err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package recorder
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,7 +42,7 @@ func (r *Recorder) convert(ctx context.Context, dir string, m *manifest) ([]File
 	if opts.mixes() {
 		inputs, products := mixCommand(m)
 		if len(products) > 0 {
-			if files, err = run(ctx, ffmpeg, dir, inputs, products); err != nil {
+			if files, err = r.run(ctx, ffmpeg, dir, inputs, products); err != nil {
 				return nil, err
 			}
 		}
@@ -51,7 +52,7 @@ func (r *Recorder) convert(ctx context.Context, dir string, m *manifest) ([]File
 			if o.Frames == 0 {
 				continue
 			}
-			made, err := run(ctx, ffmpeg, dir, []string{"-copyts", "-i", o.Name}, []product{mp4Product(m, o)})
+			made, err := r.run(ctx, ffmpeg, dir, []string{"-copyts", "-i", o.Name}, []product{mp4Product(m, o)})
 			if err != nil {
 				return nil, err
 			}
@@ -195,10 +196,23 @@ func grid(n int, layout Layout) (columns, rows int) {
 	return columns, rows
 }
 
-// run makes products in one run of ffmpeg. They get their names when all of them are whole.
+// converting begins the names of what ffmpeg has not finished.
+const converting = ".converting-"
+
+// run is the function, counted.
+func (r *Recorder) run(ctx context.Context, ffmpeg, dir string, inputs []string, products []product) ([]File, error) {
+	ended := r.counts.conversion()
+	files, err := run(ctx, ffmpeg, dir, inputs, products)
+	ended(err)
+	return files, err
+}
+
+// run makes products in one run of ffmpeg. They get their names when all of them are whole. Until then their names are
+// this run's alone: when a process is killed, its ffmpeg goes on beside that of the next one.
 func run(ctx context.Context, ffmpeg, dir string, inputs []string, products []product) (files []File, err error) {
 	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-y"}, inputs...)
-	temporary := func(p product) string { return ".converting-" + p.file.Name }
+	prefix := converting + rand.Text() + "-"
+	temporary := func(p product) string { return prefix + p.file.Name }
 	for _, p := range products {
 		args = append(args, p.args...)
 		args = append(args, "-f", p.muxer, temporary(p))

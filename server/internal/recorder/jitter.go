@@ -37,6 +37,7 @@ type jitterBuffer struct {
 	bytes   int
 	since   time.Duration // arrival of the oldest waiting packet
 	lost    bool          // the next packet comes after a loss
+	missing uint64        // packets given up, since whoever counts them took it
 	strange int           // packets in a row from far off
 	free    []*packet
 }
@@ -63,6 +64,7 @@ func (j *jitterBuffer) push(p packet) {
 	default:
 		for d >= jitterSize || j.bytes+len(p.payload) > jitterBytes && j.count > 0 {
 			if j.count == 0 {
+				j.missing += uint64(d) // d is positive here
 				j.next, j.lost = p.seq, true
 			} else {
 				j.skip()
@@ -117,6 +119,7 @@ func (j *jitterBuffer) keep(p packet) {
 func (j *jitterBuffer) skip() {
 	for j.ring[j.next%jitterSize] == nil {
 		j.next++
+		j.missing++
 	}
 	j.lost = true
 	j.drain()

@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -76,6 +77,8 @@ type Options struct {
 	// Begin is the time zero of every file; zero means now. All files of a recording share it, so a
 	// publisher who comes ten minutes late has his first picture at 00:10:00.
 	Begin time.Time
+	// Logger gets what concerns this recording; nil is Config.Logger.
+	Logger *slog.Logger
 }
 
 func (o Options) validate() error {

@@ -65,6 +65,10 @@ type Config struct {
 	QueueBytes int
 	// Conversions is how many ffmpeg processes run at a time; others wait. 0 means 2.
 	Conversions int
+	// MayWrite is asked before media are written; an error has the same effect as a disk that refuses. It should wrap a
+	// syscall.Errno, which says that it may pass. What is buffered when a recording is stopped is written without
+	// asking. nil means always.
+	MayWrite func() error
 	// Now is the server's clock; nil means time.Now.
 	Now func() time.Time
 	// Logger gets what an operator should know; nil means nothing is logged.
@@ -76,6 +80,7 @@ type Recorder struct {
 	cfg      Config
 	open     fileOpener
 	converts chan struct{} // a token for each ffmpeg that may run
+	counts   counts
 }
 
 // New returns a Recorder.
@@ -142,6 +147,9 @@ func (r *Recorder) Start(opts Options) (*Recording, error) {
 	if opts.Begin.IsZero() {
 		opts.Begin = r.cfg.Now()
 	}
+	if opts.Logger == nil {
+		opts.Logger = r.cfg.Logger
+	}
 	if err := os.MkdirAll(opts.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("start recording: %w", err)
 	}
@@ -156,6 +164,7 @@ func (r *Recorder) Start(opts Options) (*Recording, error) {
 		return nil, fmt.Errorf("start recording: %w", err)
 	}
 	rec := newRecording(r, opts, m)
+	r.counts.recordings.Add(1)
 	go rec.run()
 	return rec, nil
 }
@@ -187,4 +196,15 @@ func (r *Recorder) Recover(ctx context.Context, dir string) ([]File, error) {
 		}
 	}
 	return r.conclude(ctx, dir, m)
+}
+
+// mayWrite asks Config.MayWrite.
+func (r *Recorder) mayWrite() error {
+	if r.cfg.MayWrite == nil {
+		return nil
+	}
+	if err := r.cfg.MayWrite(); err != nil {
+		return fmt.Errorf("%w: %w", ErrWrite, err)
+	}
+	return nil
 }

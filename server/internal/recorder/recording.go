@@ -112,6 +112,7 @@ func (rec *Recording) AddTrack(info TrackInfo) (*Track, error) {
 	}
 	t := newTrack(rec, info, codec, d, sender)
 	t.ignored = rec.opts.Type == TypeMP3 && info.Kind == Video
+	rec.r.counts.track(info.Kind)
 	rec.tracks = append(slices.Clip(rec.tracks), t) // the writer may be reading the old slice
 	return t, nil
 }
@@ -253,6 +254,7 @@ func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *
 // run is the goroutine that owns the files.
 func (rec *Recording) run() {
 	defer close(rec.done)
+	defer rec.ended()
 	ticker := time.NewTicker(rec.r.cfg.FlushInterval)
 	defer ticker.Stop()
 	for {
@@ -267,6 +269,14 @@ func (rec *Recording) run() {
 			rec.fail(rec.writer.finish(rec.refusal.first))
 			return
 		}
+	}
+}
+
+// ended takes the recording out of the counts of now.
+func (rec *Recording) ended() {
+	rec.r.counts.recordings.Add(-1)
+	if rec.failed() != nil {
+		rec.r.counts.refused.Add(-1)
 	}
 }
 
@@ -290,10 +300,15 @@ func (rec *Recording) flush(last bool) {
 	rec.dropped = 0
 	rec.mu.Unlock()
 	if dropped > 0 {
-		rec.r.cfg.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
+		rec.r.counts.dropped.Add(uint64(dropped)) // it is positive
+		rec.opts.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
 	}
 	switch {
 	case rec.failed() == nil:
+		if err := rec.r.mayWrite(); err != nil && !last {
+			rec.fail(err)
+			break
+		}
 		rec.fail(rec.writer.write(b, last))
 	case !rec.refusal.final && (last || time.Since(rec.refusal.last) >= rec.refusal.wait):
 		rec.resume()
@@ -322,7 +337,9 @@ func (rec *Recording) fail(err error) {
 	if rec.err.Swap(&err) != nil {
 		return
 	}
-	rec.r.cfg.Logger.Error("recording: the disk refused media", "err", err, "dir", rec.opts.Dir)
+	rec.r.counts.interruptions.Add(1)
+	rec.r.counts.refused.Add(1)
+	rec.opts.Logger.Error("recording: the disk refused media", "error", err, "dir", rec.opts.Dir)
 	rec.mu.Lock()
 	tracks := rec.tracks
 	rec.mu.Unlock()
@@ -333,10 +350,16 @@ func (rec *Recording) fail(err error) {
 
 // resume goes on if the disk does. What waited is not written: the tracks have been told that it is lost.
 func (rec *Recording) resume() {
+	if err := rec.r.mayWrite(); err != nil {
+		rec.fail(err)
+		return
+	}
 	if err := rec.writer.resume(); err != nil {
 		rec.fail(err)
 		return
 	}
-	rec.err.Store(nil)
-	rec.r.cfg.Logger.Info("recording: the disk takes media again", "dir", rec.opts.Dir)
+	if rec.err.Swap(nil) != nil {
+		rec.r.counts.refused.Add(-1)
+	}
+	rec.opts.Logger.Info("recording: the disk takes media again", "dir", rec.opts.Dir)
 }

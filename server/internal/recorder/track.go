@@ -94,7 +94,9 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 	}
 	t.jitter.push(packet{seq: p.SequenceNumber, marker: p.Marker, ts: p.Timestamp, payload: p.Payload, arrival: at})
 	t.checkKeyframe(at)
+	t.countLost()
 	t.mu.Unlock()
+	t.rec.r.counts.packets.Add(1)
 	t.askKeyframe()
 	return t.rec.failed()
 }
@@ -115,6 +117,7 @@ func (t *Track) Close() error {
 	t.mu.Lock()
 	if !t.closed {
 		t.jitter.flush()
+		t.countLost()
 		t.closed = true
 	}
 	t.mu.Unlock()
@@ -127,6 +130,7 @@ func (t *Track) Close() error {
 func (t *Track) restart(ssrc uint32, at time.Duration) {
 	if t.begun {
 		t.jitter.flush()
+		t.countLost()
 		t.clock.restart()
 		t.lose(at)
 	}
@@ -139,10 +143,19 @@ func (t *Track) poll(now time.Duration) {
 	t.mu.Lock()
 	if !t.closed {
 		t.jitter.expire(now)
+		t.countLost()
 		t.checkKeyframe(now)
 	}
 	t.mu.Unlock()
 	t.askKeyframe()
+}
+
+// countLost counts the packets that were given up.
+func (t *Track) countLost() {
+	if t.jitter.missing > 0 {
+		t.rec.r.counts.lost.Add(t.jitter.missing)
+		t.jitter.missing = 0
+	}
 }
 
 // ordered takes packets in the order of their sequence numbers.

@@ -237,6 +237,9 @@ func (w *writer) create(s *stream) (*output, error) {
 		name = fmt.Sprintf("%s-%d%s", base, n, ext)
 	}
 	f, err := w.r.open(filepath.Join(w.opts.Dir, name))
+	if err == nil {
+		f = countedFile{f, &w.r.counts}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrWrite, name, err)
 	}
