@@ -27,9 +27,12 @@ const (
 // Error codes of nats-server.
 const (
 	codeWrongLastSequence         = 10071
-	codeWrongLastSequenceConstant = 10164
+	codeWrongLastSequenceConstant = 10164 // another message of the subject is being stored, or just was
 	codeBatchTooManyInflight      = 10210
 	codeBatchIncomplete           = 10176
+	codeNoPeers                   = 10005
+	codeClusterNotAvailable       = 10008
+	codeClusterNotLeader          = 10009
 )
 
 // minBatch is from how many waiting Appends on a shared write is cheaper. The
@@ -44,6 +47,13 @@ const (
 	healthWait = 100 * time.Millisecond
 	// healWait is how long a server that has failed again is left alone.
 	healWait = time.Second
+)
+
+var (
+	// errNoAnswer is part of the error of a write that nobody has answered.
+	errNoAnswer = errors.New("the write was not acknowledged")
+	// errNotSent is part of it when nobody has got it, either.
+	errNotSent = errors.New("nobody takes it")
 )
 
 // committer writes Appends to the log, one write at a time. All Appends that
@@ -61,6 +71,8 @@ type committer struct {
 	inbox    string
 	requests int
 	healed   time.Time // when the server was last restarted
+	deadline time.Time // of the present write, in a cluster
+	down     error     // why the last write was not answered, if so
 }
 
 // commit runs until the store is closed.
@@ -103,6 +115,26 @@ func (s *Store) commit(replies *nats.Subscription, inbox string) {
 			continue
 		}
 		calls = c.write(calls)
+		if c.cluster != nil && c.down != nil {
+			c.failQueued(calls)
+			calls = nil
+		}
+	}
+}
+
+// failQueued answers the calls, and all that have queued, with what the last
+// write failed with: none of them waits for a time of its own.
+func (c *committer) failQueued(calls []*appendCall) {
+	for _, call := range calls {
+		call.result <- appendResult{err: c.down}
+	}
+	for {
+		select {
+		case call := <-c.appends:
+			call.result <- appendResult{err: c.down}
+		default:
+			return
+		}
 	}
 }
 
@@ -144,6 +176,7 @@ func (c *committer) write(calls []*appendCall) (later []*appendCall) {
 	if c.index.lastSequence() >= c.acked {
 		clear(c.recent)
 	}
+	c.deadline = time.Now().Add(c.patience())
 	rooms := make(map[roomKey]struct{}, len(calls))
 	ready := make([]*appendCall, 0, len(calls))
 	for _, call := range calls {
@@ -159,9 +192,15 @@ func (c *committer) write(calls []*appendCall) (later []*appendCall) {
 		rooms[room] = struct{}{}
 		ready = append(ready, call)
 	}
-	if len(ready) < minBatch || !c.writeBatch(ready) {
-		for _, call := range ready {
-			c.writeOne(call)
+	if len(ready) >= minBatch && c.writeBatch(ready) {
+		return later
+	}
+	for i, call := range ready {
+		c.deadline = time.Now().Add(c.patience()) // each has its own: many take their time
+		c.writeOne(call)
+		if c.cluster != nil && c.down != nil {
+			c.failQueued(ready[i+1:])
+			break
 		}
 	}
 	return later
@@ -173,12 +212,19 @@ func (c *committer) refuse(call *appendCall) error {
 	if call.ctx.Err() != nil {
 		return context.Cause(call.ctx)
 	}
+	if call.lease != nil && call.lease.State() == Lost {
+		return ErrFenced
+	}
 	revision, live := c.index.room(call.key.roomKey())
 	if revision = max(revision, c.recent[call.key.roomKey()]); revision != call.revision {
 		return fmt.Errorf("%w: it is at revision %d, not %d", ErrConflict, revision, call.revision)
 	}
 	if call.live && live != nil && live.Record.GetId() != call.key.id {
 		return ErrRoomLive
+	}
+	if c.cluster != nil && call.request != "" && c.index.get(call.key) == nil &&
+		!c.claims.begin(nameKey{call.key.tenant, call.request}, call.key.id, c.cfg.AckTimeout/2) {
+		return fmt.Errorf("%w: its request id has to be claimed again", ErrConflict)
 	}
 	return nil
 }
@@ -192,7 +238,13 @@ func (c *committer) message(call *appendCall) *nats.Msg {
 }
 
 func (c *committer) writeOne(call *appendCall) {
-	ack, err := c.request(c.message(call))
+	var ack pubAck
+	var err error
+	if c.cluster == nil {
+		ack, err = c.request(c.message(call), c.cfg.AckTimeout)
+	} else {
+		ack, err = c.insist(call)
+	}
 	if err == nil {
 		err = ack.err()
 	}
@@ -219,7 +271,7 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 			err = c.conn.PublishMsg(m)
 		} else {
 			m.Header.Set(headerBatchCommit, "1")
-			ack, err = c.request(m)
+			ack, err = c.request(m, c.answerWait())
 		}
 		if err != nil {
 			break
@@ -235,6 +287,11 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 	switch {
 	case err == nil && ack.Error.mayRetryAlone():
 		return false
+	case err != nil && c.cluster != nil:
+		for _, call := range calls {
+			call.resent = true // it may have been stored
+		}
+		return false
 	case err == nil:
 		err = ack.err()
 	}
@@ -242,17 +299,21 @@ func (c *committer) writeBatch(calls []*appendCall) bool {
 		err = fmt.Errorf("%w: %d of %d messages of a batch were acknowledged", ErrUnavailable, ack.Count, len(calls))
 	}
 	for i, call := range calls {
-		c.answer(call, ack.Sequence-uint64(len(calls)-1-i), err)
+		c.answer(call, ack.Sequence-uint64(len(calls)-1-i), err) //nolint:gosec // an index is not negative
 	}
 	return true
 }
 
 func (c *committer) answer(call *appendCall, sequence uint64, err error) {
+	if c.down = nil; errors.Is(err, errNoAnswer) {
+		c.down = err
+	}
 	if err != nil {
 		if errors.Is(err, ErrUnavailable) {
 			c.failed.Store(&err)
+			c.failedAt.Store(time.Now().UnixNano())
 		}
-		call.result <- appendResult{err: err}
+		call.result <- appendResult{err: err, refused: errors.Is(err, ErrConflict)}
 		return
 	}
 	c.failed.Store(nil)
@@ -261,8 +322,48 @@ func (c *committer) answer(call *appendCall, sequence uint64, err error) {
 	call.result <- appendResult{sequence: sequence}
 }
 
+// insist writes a call to a cluster: a message that was lost because a server
+// went, or because the log has no leader for a while, is sent again. Of all
+// that is sent for a call the condition lets one be stored; when a later one
+// is refused for that, submit finds out.
+func (c *committer) insist(call *appendCall) (ack pubAck, err error) {
+	for {
+		ack, err = c.request(c.message(call), c.answerWait())
+		switch {
+		case err == nil && ack.Error.isInFlight():
+			// It may be one that was acknowledged already: the leader answers before it has tidied up.
+			if time.Now().Add(inFlightPoll).Before(c.deadline) && sleep(c.lifetime, inFlightPoll) {
+				continue
+			}
+			// It has been there for so long that it is as good as no answer: a
+			// leader that is left alone stores nothing.
+			return ack, fmt.Errorf("%w: %w: another write of the room is not done with", ErrUnavailable, errNoAnswer)
+		case err == nil && !ack.Error.isTemporary():
+			return ack, nil
+		case err == nil: // a cluster without a majority may answer as well as not
+			err = fmt.Errorf("%w: %w", errNoAnswer, ack.err())
+		case errors.Is(err, ErrInvalid), c.lifetime.Err() != nil:
+			return ack, err
+		case !errors.Is(err, errNotSent):
+			call.resent = true
+		}
+		if time.Now().Add(setupWait / 4).After(c.deadline) {
+			return ack, err
+		}
+		sleep(c.lifetime, setupWait/4)
+	}
+}
+
+// answerWait is how long one message is waited for.
+func (c *committer) answerWait() time.Duration {
+	if c.cluster == nil {
+		return c.cfg.AckTimeout
+	}
+	return min(2*requestTimeout, max(time.Until(c.deadline), 0))
+}
+
 // request sends a message and waits for the server's answer.
-func (c *committer) request(m *nats.Msg) (pubAck, error) {
+func (c *committer) request(m *nats.Msg, wait time.Duration) (pubAck, error) {
 	var ack pubAck
 	c.requests++
 	m.Reply = c.inbox + "." + strconv.Itoa(c.requests)
@@ -270,11 +371,17 @@ func (c *committer) request(m *nats.Msg) (pubAck, error) {
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return ack, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
-		return ack, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if errors.Is(err, nats.ErrReconnectBufExceeded) {
+			err = fmt.Errorf("%w: %w", errNotSent, err)
+		}
+		return ack, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoAnswer, err)
 	}
-	reply, err := c.reply(m.Reply)
+	reply, err := c.reply(m.Reply, wait)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = fmt.Errorf("%w: %w", errNotSent, err)
+	}
 	if err != nil {
-		return ack, fmt.Errorf("%w: the write was not acknowledged: %w", ErrUnavailable, err)
+		return ack, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoAnswer, err)
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return ack, fmt.Errorf("%w: acknowledgement: %w", ErrUnavailable, err)
@@ -284,8 +391,8 @@ func (c *committer) request(m *nats.Msg) (pubAck, error) {
 
 // reply waits for the answer to a request. A server that has failed at the
 // disk does not answer, so it is asked how it is from time to time.
-func (c *committer) reply(subject string) (*nats.Msg, error) {
-	deadline := time.Now().Add(c.cfg.AckTimeout)
+func (c *committer) reply(subject string, wait time.Duration) (*nats.Msg, error) {
+	deadline := time.Now().Add(wait)
 	for {
 		ctx, cancel := context.WithTimeout(c.lifetime, min(healthWait, time.Until(deadline)))
 		reply, err := c.replies.NextMsgWithContext(ctx)
@@ -301,7 +408,7 @@ func (c *committer) reply(subject string) (*nats.Msg, error) {
 		case !errors.Is(err, context.DeadlineExceeded):
 			return nil, err
 		case time.Now().After(deadline):
-			return nil, fmt.Errorf("no answer within %v", c.cfg.AckTimeout)
+			return nil, fmt.Errorf("none within %v", wait)
 		case c.server != nil:
 			if err := c.server.health(); err != nil {
 				return nil, err
@@ -339,6 +446,18 @@ func (a pubAck) err() error {
 
 func (e *apiError) isConflict() bool {
 	return e.Code == codeWrongLastSequence || e.Code == codeWrongLastSequenceConstant
+}
+
+// isInFlight tells whether e refuses a message because another one of its
+// subject is not done with, whatever the sequences are; nothing was stored.
+func (e *apiError) isInFlight() bool {
+	return e != nil && e.Code == codeWrongLastSequenceConstant
+}
+
+// isTemporary tells whether e refuses a message because the log has no leader
+// just now, so that nothing was stored.
+func (e *apiError) isTemporary() bool {
+	return e != nil && (e.Code == codeClusterNotAvailable || e.Code == codeClusterNotLeader)
 }
 
 // mayRetryAlone tells whether e refuses a batch for one of its messages, or

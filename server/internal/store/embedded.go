@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,9 +30,10 @@ const (
 
 // embedded is a NATS server within the process. It opens no port.
 type embedded struct {
-	server   *server.Server
-	lock     *os.File
-	maxStore int64
+	server       *server.Server
+	lock         *os.File
+	maxStore     int64
+	syncInterval time.Duration // 0: each write
 }
 
 func startEmbedded(cfg Config) (*embedded, error) {
@@ -49,7 +51,8 @@ func startEmbedded(cfg Config) (*embedded, error) {
 		DontListen:             true,
 		JetStream:              true,
 		StoreDir:               cfg.Dir,
-		SyncAlways:             true,
+		SyncAlways:             cfg.SyncInterval <= 0,
+		SyncInterval:           max(cfg.SyncInterval, 0),
 		JetStreamMaxMemory:     maxMemory,
 		JetStreamMaxStore:      maxStore,
 		MaxPayload:             maxRecordBytes + 64<<10,
@@ -60,12 +63,13 @@ func startEmbedded(cfg Config) (*embedded, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	e := &embedded{server: srv, lock: lock, maxStore: maxStore}
+	e := &embedded{server: srv, lock: lock, maxStore: maxStore, syncInterval: max(cfg.SyncInterval, 0)}
 	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
+	if log.lastFatal() != "" || !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
 		_ = e.close()
-		return nil, fmt.Errorf("%w: the embedded server did not start: %s", ErrUnavailable, log.lastFatal())
+		return nil, fmt.Errorf("%w: the embedded server did not start in %s: %s",
+			ErrUnavailable, cfg.Dir, cmp.Or(log.lastFatal(), "no reason given"))
 	}
 	return e, nil
 }
@@ -88,11 +92,12 @@ func (e *embedded) restart() error {
 		return err
 	}
 	return e.server.EnableJetStream(&server.JetStreamConfig{
-		StoreDir:   filepath.Dir(e.lock.Name()),
-		SyncAlways: true,
-		MaxMemory:  maxMemory,
-		MaxStore:   e.maxStore,
-		Strict:     true,
+		StoreDir:     filepath.Dir(e.lock.Name()),
+		SyncAlways:   e.syncInterval == 0,
+		SyncInterval: e.syncInterval,
+		MaxMemory:    maxMemory,
+		MaxStore:     e.maxStore,
+		Strict:       true,
 	})
 }
 
@@ -129,11 +134,9 @@ func (l *serverLog) text(format string, v []any) string {
 	return "nats: " + fmt.Sprintf(format, v...)
 }
 
+// lastFatal is why the server does not work, if it has said so.
 func (l *serverLog) lastFatal() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fatal == "" {
-		return "no reason given"
-	}
 	return l.fatal
 }

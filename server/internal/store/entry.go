@@ -5,6 +5,7 @@ package store
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,6 +23,9 @@ type Entry struct {
 	Record *storev1.Record
 	// Revision is the change's place in the log: the event's sequence.
 	Revision uint64
+	// Stored is when the log took the change, by the clock of the server that keeps it; the zero
+	// time where that is not known.
+	Stored time.Time
 
 	once   sync.Once
 	shared any
@@ -60,17 +64,26 @@ func isFinal(state classrecv1.RecordingState) bool {
 		state == classrecv1.RecordingState_RECORDING_STATE_FAILED
 }
 
+// checkRoom tells what makes it impossible to store anything of the room.
+func checkRoom(tenant, room string) error {
+	switch {
+	case !isToken(tenant):
+		return fmt.Errorf("%w: tenant %q is not 1 to 64 letters, digits, - and _", ErrInvalid, tenant)
+	case room == "" || len(room) > maxRoomBytes:
+		return fmt.Errorf("%w: room has %d bytes, not 1 to %d", ErrInvalid, len(room), maxRoomBytes)
+	}
+	return nil
+}
+
 // check tells what makes rec impossible to store.
 func check(rec *storev1.Record) error {
 	state := rec.GetRecording().GetState()
-	room := rec.GetRecording().GetRoom()
+	if err := checkRoom(rec.GetTenant(), rec.GetRecording().GetRoom()); err != nil {
+		return err
+	}
 	switch {
-	case !isToken(rec.GetTenant()):
-		return fmt.Errorf("%w: tenant %q is not 1 to 64 letters, digits, - and _", ErrInvalid, rec.GetTenant())
-	case !isToken(rec.GetId()):
-		return fmt.Errorf("%w: id %q is not 1 to 64 letters, digits, - and _", ErrInvalid, rec.GetId())
-	case room == "" || len(room) > maxRoomBytes:
-		return fmt.Errorf("%w: room has %d bytes, not 1 to %d", ErrInvalid, len(room), maxRoomBytes)
+	case !isToken(rec.GetId()) || rec.GetId() == leaseID:
+		return fmt.Errorf("%w: id %q is not 1 to 64 letters, digits, - and _, or is %q", ErrInvalid, rec.GetId(), leaseID)
 	case !isLive(state) && !isFinal(state) && state != classrecv1.RecordingState_RECORDING_STATE_PROCESSING:
 		return fmt.Errorf("%w: state %v", ErrInvalid, state)
 	}

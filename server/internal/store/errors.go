@@ -26,6 +26,14 @@ var (
 	// ErrClosed means that the store was closed. Errors that wrap it wrap
 	// ErrUnavailable too.
 	ErrClosed = errors.New("store is closed")
+	// ErrLeased means that the room is worked by a living replica.
+	ErrLeased = errors.New("room is leased")
+	// ErrFenced means that the lease was lost: another replica works the room,
+	// or nobody does. Nothing was stored; leave the room.
+	ErrFenced = errors.New("lease of the room is lost")
+	// ErrOtherKey means that the processes that share the log have another
+	// Config.Fingerprint: they could not read each other's secrets.
+	ErrOtherKey = errors.New("another process of this log has another sealing key")
 	// ErrLocked means that another process has the directory open.
 	ErrLocked = errors.New("directory is in use by another process")
 )

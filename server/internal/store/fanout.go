@@ -45,7 +45,7 @@ func (f *fanout) publish(e *Entry) {
 	defer f.mu.Unlock()
 	f.history = append(f.history, e)
 	f.last = e.Revision
-	if len(f.history) >= 2*f.keep {
+	if len(f.history) > f.keep+f.keep/8 { // some at a time: what is left is moved
 		drop := len(f.history) - f.keep
 		f.base = f.history[drop-1].Revision
 		n := copy(f.history, f.history[drop:])
@@ -68,6 +68,23 @@ func (f *fanout) publish(e *Entry) {
 	}
 }
 
+// cut ends the live watchers that should have got something before the sequence,
+// for that is gone from the log; history begins anew there.
+func (f *fanout) cut(oldest uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.history)
+	f.history = f.history[:0]
+	f.base, f.last = oldest-1, oldest-1
+	for _, g := range f.groups {
+		for _, w := range slices.Clone(g.watchers) {
+			if w.last < f.base {
+				f.drop(w, &TooOldError{Oldest: oldest})
+			}
+		}
+	}
+}
+
 // join makes w live, if what it has not seen yet is in the history and fits
 // its channel.
 func (f *fanout) join(w *Watcher) bool {
@@ -76,8 +93,9 @@ func (f *fanout) join(w *Watcher) bool {
 	if f.closed || w.ended || w.last < f.base {
 		return false
 	}
-	missed := f.after(w.last, w.filter, cap(w.c)-len(w.c)+1)
-	if len(missed) > cap(w.c)-len(w.c) {
+	room := cap(w.c) - len(w.c) // looked at once: the reader makes more at any time
+	missed := f.after(w.last, w.filter, room+1)
+	if len(missed) > room {
 		return false
 	}
 	for _, e := range missed {

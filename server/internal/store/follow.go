@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 )
 
 // retryWait is how long the follower waits before it asks again for a log that
@@ -17,9 +20,20 @@ const retryWait = 200 * time.Millisecond
 
 // message is one message of the log, as read.
 type message struct {
-	key      recordingKey // zero when the subject is not one of ours
-	entry    *Entry       // nil when the message cannot be understood
+	key      recordingKey   // zero when the subject is not one of ours
+	entry    *Entry         // nil when it is no record, or cannot be understood
+	lease    *storev1.Lease // nil when it is no lease, or cannot be understood
 	sequence uint64
+
+	retention bool   // it says what is forgotten, unless it cannot be understood
+	forgotten uint64 // what it says
+}
+
+// change is what the fan-out gets of a message.
+type change struct {
+	entry    *Entry // may be nil when cut is set
+	sequence uint64
+	cut      bool // entries before it, and after the one that the fan-out got last, are lost
 }
 
 // cursor is the place of its recording in lists.
@@ -39,7 +53,19 @@ func (s *Store) read(m jetstream.Msg) (message, uint64, error) {
 	}
 	msg := message{sequence: meta.Sequence.Stream}
 	msg.key, _ = parseSubject(m.Subject())
-	if msg.entry, err = decode(m.Subject(), m.Data(), msg.sequence); err != nil {
+	msg.retention = m.Subject() == retentionSubject
+	switch {
+	case msg.retention:
+		msg.forgotten, err = decodeRetention(m.Data())
+	case msg.key.id == leaseID:
+		msg.lease, err = decodeLease(msg.key, m.Data())
+	default:
+		msg.entry, err = decode(m.Subject(), m.Data(), msg.sequence)
+	}
+	if msg.entry != nil {
+		msg.entry.Stored = meta.Timestamp
+	}
+	if err != nil {
 		s.skipped.Add(1)
 		s.log.Error("a message of the log cannot be understood and is skipped",
 			"sequence", msg.sequence, "subject", m.Subject(), "error", err)
@@ -105,7 +131,7 @@ func (s *Store) load(ctx context.Context) error {
 }
 
 func (s *Store) loadHistory(ctx context.Context, last uint64) error {
-	base := last - min(last, uint64(s.cfg.History))
+	base := max(last-min(last, uint64(s.cfg.History)), s.Forgotten()) //nolint:gosec // it is not negative
 	var entries []*Entry
 	err := s.scan(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
@@ -115,8 +141,18 @@ func (s *Store) loadHistory(ctx context.Context, last uint64) error {
 			entries = append(entries, m.entry)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	// Another process may have removed some while they were read.
+	forgotten, err := s.forgottenOfLog(ctx)
+	if err != nil {
+		return err
+	}
+	base = max(base, min(forgotten, last))
+	entries = slices.DeleteFunc(entries, func(e *Entry) bool { return e.Revision <= base })
 	s.fanout.load(base, last, entries)
-	return err
+	return nil
 }
 
 // follow takes every message of the log in, in order, and hands it on to the
@@ -137,23 +173,16 @@ func (s *Store) follow() {
 }
 
 func (s *Store) followOnce() error {
-	ctx, cancel := context.WithCancel(s.lifetime)
-	defer cancel()
-	reading := s.gate.enter(cancel)
-	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   s.index.lastSequence() + 1,
-	})
+	ctx, done := s.tails.context(s.lifetime)
+	defer done()
+	reading := s.gate.enter(s.tails.stop)
+	t, err := openTail(ctx, s.stream, jetstream.DeliverByStartSequencePolicy, s.index.lastSequence()+1)
 	if err != nil {
 		return err
 	}
-	iter, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer iter.Stop()
+	defer t.close()
 	for {
-		m, err := iter.Next(jetstream.NextContext(ctx))
+		m, _, err := t.read(ctx)
 		if err != nil {
 			return err
 		}
@@ -167,12 +196,19 @@ func (s *Store) followOnce() error {
 		if !s.gate.pass(msg.sequence, reading) {
 			return errors.New("the log was recovered")
 		}
+		cut, err := s.jumped(ctx, msg.sequence)
+		if err != nil {
+			return err
+		}
 		s.index.advance(msg)
-		if msg.entry == nil {
+		if msg.entry != nil || msg.lease != nil {
+			s.changes.room(msg.key.roomKey())
+		}
+		if msg.entry == nil && !cut {
 			continue
 		}
 		select {
-		case s.fanned <- msg.entry:
+		case s.fanned <- change{entry: msg.entry, sequence: msg.sequence, cut: cut}:
 		case <-s.lifetime.Done():
 			return s.lifetime.Err()
 		}
@@ -181,7 +217,12 @@ func (s *Store) followOnce() error {
 
 // fan hands entries to the watchers.
 func (s *Store) fan() {
-	for e := range s.fanned {
-		s.fanout.publish(e)
+	for c := range s.fanned {
+		if c.cut {
+			s.fanout.cut(c.sequence)
+		}
+		if c.entry != nil {
+			s.fanout.publish(c.entry)
+		}
 	}
 }

@@ -23,14 +23,26 @@ type index struct {
 	lists      map[listKey]ordered
 	urls       map[nameKey]int // how many recordings have the URL
 	unfinished map[recordingKey]*Entry
+	counts     map[StateKey]int          // of recordings
+	reserved   map[recordingKey]struct{} // places of live recordings that are not in yet
+	forgotten  uint64                    // history up to here may be gone
+	said       uint64                    // the sequence at which that is in the log
 
 	sequenceWaits []sequenceWait // by sequence
 	entryWaits    map[recordingKey]map[*entryWait]struct{}
 }
 
 type roomState struct {
-	revision uint64
-	live     *Entry // nil when no class is on
+	revision   uint64
+	live       *Entry   // nil when no class is on
+	unfinished []*Entry // replaced, never changed
+	lease      leaseGrant
+}
+
+// leaseGrant is who works a room: the last lease message of it.
+type leaseGrant struct {
+	holder   string // empty: nobody
+	sequence uint64 // 0: there never was one
 }
 
 // nameKey is a name or a request id of a tenant.
@@ -61,6 +73,8 @@ func newIndex() *index {
 		lists:      make(map[listKey]ordered),
 		urls:       make(map[nameKey]int),
 		unfinished: make(map[recordingKey]*Entry),
+		counts:     make(map[StateKey]int),
+		reserved:   make(map[recordingKey]struct{}),
 		entryWaits: make(map[recordingKey]map[*entryWait]struct{}),
 	}
 }
@@ -89,9 +103,15 @@ func (x *index) advance(m message) {
 }
 
 func (x *index) take(m message) {
+	if m.retention {
+		x.forgotten, x.said = max(x.forgotten, m.forgotten), max(x.said, m.sequence)
+	}
 	if m.key != (recordingKey{}) {
 		r := x.rooms[m.key.roomKey()]
 		r.revision = max(r.revision, m.sequence)
+		if m.lease != nil && m.sequence > r.lease.sequence {
+			r.lease = leaseGrant{m.lease.GetHolder(), m.sequence}
+		}
 		x.rooms[m.key.roomKey()] = r
 	}
 	if m.entry != nil {
@@ -106,12 +126,13 @@ func (x *index) put(key recordingKey, e *Entry) {
 		return
 	}
 	x.entries[key] = e
-	x.putLive(key, e)
-	if isFinal(e.state()) {
-		delete(x.unfinished, key)
-	} else {
-		x.unfinished[key] = e
+	if old != nil {
+		x.counts[StateKey{key.tenant, old.state()}]--
 	}
+	x.counts[StateKey{key.tenant, e.state()}]++
+	delete(x.reserved, key)
+	x.putLive(key, e)
+	x.putUnfinished(key, old, e)
 	x.putName(key, old, e)
 	x.putRequest(key, old, e)
 	x.putLists(key, old, e)
@@ -130,6 +151,18 @@ func (x *index) putURLs(tenant string, old, e *Entry) {
 	for _, u := range e.Record.GetRecording().GetUrls() {
 		x.urls[nameKey{tenant, u}]++
 	}
+}
+
+func (x *index) putUnfinished(key recordingKey, old, e *Entry) {
+	room := x.rooms[key.roomKey()]
+	room.unfinished = slices.DeleteFunc(slices.Clone(room.unfinished), func(u *Entry) bool { return u == old })
+	if isFinal(e.state()) {
+		delete(x.unfinished, key)
+	} else {
+		x.unfinished[key] = e
+		room.unfinished = append(room.unfinished, e)
+	}
+	x.rooms[key.roomKey()] = room
 }
 
 func (x *index) putLive(key recordingKey, e *Entry) {
@@ -275,12 +308,28 @@ func (x *index) lastSequence() uint64 {
 	return x.last
 }
 
+// retention returns the sequence up to which history may be gone, and the one
+// at which that is in the log.
+func (x *index) retention() (forgotten, said uint64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.forgotten, x.said
+}
+
 // room returns the room's revision and its live recording, nil if none.
 func (x *index) room(key roomKey) (revision uint64, live *Entry) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	r := x.rooms[key]
 	return r.revision, r.live
+}
+
+// lease returns who works the room, and the room's revision at that moment.
+func (x *index) lease(key roomKey) (grant leaseGrant, revision uint64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	r := x.rooms[key]
+	return r.lease, r.revision
 }
 
 func (x *index) get(key recordingKey) *Entry {
@@ -331,6 +380,12 @@ func (x *index) byRequest(key nameKey) *Entry {
 	return holders[len(holders)-1]
 }
 
+func (x *index) unfinishedIn(room roomKey) []*Entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.rooms[room].unfinished
+}
+
 func (x *index) allUnfinished() []*Entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -345,7 +400,7 @@ func (x *index) allUnfinished() []*Entry {
 func (x *index) list(tenant string, f Filter, after Cursor, limit int) ([]*Entry, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.lists[listKey{tenant, f.Room, f.UserID}].page(after, f.RecordTime, limit)
+	return x.lists[listKey{tenant, f.Room, f.UserID}].page(after, f.RecordTime, f.Visible, limit)
 }
 
 // waitSequence returns a channel that is closed when the sequence is in, or

@@ -16,6 +16,8 @@ type Filter struct {
 	UserID string
 	// RecordTime, in Unix seconds: only those that began in this second.
 	RecordTime int64
+	// Visible: only of rooms for which it is true. nil: of all.
+	Visible func(room string) bool
 }
 
 // Cursor is a place in a list: right after the recording with this record time
@@ -71,8 +73,9 @@ func (o ordered) remove(e *Entry) ordered {
 }
 
 // page returns at most limit entries, newest first, beginning after the cursor
-// and restricted to one second unless second is 0, and whether there are more.
-func (o ordered) page(after Cursor, second int64, limit int) (page []*Entry, more bool) {
+// and restricted to one second unless second is 0 and to visible rooms unless
+// visible is nil, and whether there are more.
+func (o ordered) page(after Cursor, second int64, visible func(string) bool, limit int) (page []*Entry, more bool) {
 	low, high := 0, len(o)
 	if second != 0 {
 		low, _ = o.search(Cursor{Seconds: second})
@@ -84,6 +87,18 @@ func (o ordered) page(after Cursor, second int64, limit int) (page []*Entry, mor
 	}
 	if high <= low {
 		return nil, false
+	}
+	if visible != nil {
+		for i := high - 1; i >= low; i-- {
+			if !visible(o[i].Record.GetRecording().GetRoom()) {
+				continue
+			}
+			if len(page) == limit {
+				return page, true
+			}
+			page = append(page, o[i])
+		}
+		return page, false
 	}
 	n := min(limit, high-low)
 	page = make([]*Entry, n)
@@ -97,7 +112,7 @@ func (o ordered) page(after Cursor, second int64, limit int) (page []*Entry, mor
 // time and then id, those without a record time last; where to go on; and
 // whether there are more. Only recordings that have a name are listed. A
 // change while paging moves no other recording. It costs the page, not the
-// list.
+// list; with [Filter.Visible], what is passed over too.
 func (s *Store) List(tenant string, f Filter, after Cursor, limit int) (page []*Entry, next Cursor, more bool) {
 	if limit <= 0 {
 		return nil, after, false

@@ -59,6 +59,12 @@ func (s *Store) ByRequestID(tenant, requestID string) (*Entry, bool) {
 // AVAILABLE nor FAILED, by revision.
 func (s *Store) Unfinished() []*Entry { return s.index.allUnfinished() }
 
+// UnfinishedIn returns the recordings of the room that are neither AVAILABLE
+// nor FAILED, in the order in which they came. The caller must not change it.
+func (s *Store) UnfinishedIn(tenant, room string) []*Entry {
+	return s.index.unfinishedIn(roomKey{tenant, room})
+}
+
 // Wait returns the recording once until holds for it: now, or after one of its
 // next changes. until sees each change, in order; it is called from the
 // store's own goroutine, so it has to be quick and must not call the store.

@@ -30,8 +30,23 @@
 // goroutine, and not the Append, is what makes a change visible: so the order
 // stays right when several processes write one stream.
 //
+//   - Forgetting is told. Of what [Retention] lets go, only changes that a
+//     later one of the same recording has replaced are removed, and only after
+//     the log says up to where; a watcher that would have to begin before that
+//     is refused. The last message of a subject is never removed, so that no
+//     recording and no room's revision is lost.
+//
+//   - One log for several processes, when it is kept in a NATS cluster: a
+//     [Lease] says which of them works a room, and the sequence of its grant
+//     fences off the one before; [Store.Sync] makes reads show what any of them
+//     has stored; [Store.Claim] makes a request id good for one recording. What
+//     fails without an answer may have been stored; nothing is stored twice.
+//     Beside the stream there are buckets for this: replicas
+//     that are alive, request ids that are claimed, the fingerprint of the
+//     sealing key.
+//
 // What it leaves to others: which changes make sense (package recording), and
-// removing old recordings: nothing is ever deleted here.
+// removing recordings.
 package store
 
 import (
@@ -54,17 +69,25 @@ type Store struct {
 	log    *slog.Logger
 	server *embedded // nil when joined to another NATS
 	conn   *nats.Conn
+	js     jetstream.JetStream
 	stream jetstream.Stream
 
-	index  *index
-	fanout *fanout
-	gate   *gate
+	index   *index
+	fanout  *fanout
+	gate    *gate
+	changes changesHub
+	leases  leases
+	claims  claims
+	tails   tails
+	cluster *cluster // nil when the log is embedded
+	opened  uint64   // the log's last sequence at Open
 
 	appends  chan *appendCall
-	fanned   chan *Entry   // from the follower to the fan-out, in order
+	fanned   chan change   // from the follower to the fan-out, in order
 	replays  chan struct{} // semaphore: how many watchers read the log at once
 	skipped  atomic.Uint64
 	failed   atomic.Pointer[error] // why nothing can be stored, if so
+	failedAt atomic.Int64          // when that was, in Unix nanoseconds
 	lifetime context.Context       // ends when Close begins
 	end      context.CancelFunc
 	running  sync.WaitGroup
@@ -89,8 +112,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		index:   newIndex(),
 		fanout:  newFanout(cfg.WatchQueue, cfg.History),
 		gate:    newGate(),
+		leases:  leases{held: make(map[roomKey]*Lease)},
 		appends: make(chan *appendCall, maxBatch),
-		fanned:  make(chan *Entry, fannedQueue),
+		fanned:  make(chan change, fannedQueue),
 		replays: make(chan struct{}, maxReplays),
 	}
 	s.lifetime, s.end = context.WithCancel(context.Background())
@@ -107,6 +131,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return fmt.Errorf("open store: read recordings: %w", err)
 	}
+	s.opened = s.index.lastSequence()
 	inbox := s.conn.NewInbox()
 	replies, err := s.conn.SubscribeSync(inbox + ".*")
 	if err != nil {
@@ -114,48 +139,69 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.running.Go(s.follow)
 	s.running.Go(s.fan)
+	if s.cfg.Retention.enabled() {
+		s.running.Go(s.tend)
+	}
 	s.running.Go(func() { s.commit(replies, inbox) }) //nolint:contextcheck // it lives until Close, not until ctx ends
+	if s.cluster != nil {
+		if err := s.cluster.start(ctx); err != nil {
+			return fmt.Errorf("open store: %w", err)
+		}
+	}
 	return nil
 }
 
 // connect starts or joins the NATS server and makes the stream.
 func (s *Store) connect(ctx context.Context) (err error) {
-	opts := []nats.Option{
-		nats.Name("classrec store"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(200 * time.Millisecond),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			s.log.Warn("nats", "error", err)
-		}),
-	}
-	url := s.cfg.NATSURL
-	if url == "" {
+	if s.cfg.NATSURL != "" {
+		s.cluster = newCluster(s)
+		s.conn, err = s.dial(ctx)
+	} else {
 		if s.server, err = startEmbedded(s.cfg); err != nil {
 			return err
 		}
-		opts = append(opts, nats.InProcessServer(s.server.server))
+		s.conn, err = nats.Connect("", nats.Name("classrec store"), nats.InProcessServer(s.server.server),
+			nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				s.log.Warn("nats", "error", err)
+			}))
 	}
-	if s.conn, err = nats.Connect(url, opts...); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: connect to nats: %w", ErrUnavailable, err)
 	}
-	js, err := jetstream.New(s.conn)
-	if err != nil {
+	if s.js, err = jetstream.New(s.conn); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.stream, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	config := jetstream.StreamConfig{
 		Name:               streamName,
 		Description:        "classrec: every change of every recording",
-		Subjects:           []string{subjectPrefix + ">"},
+		Subjects:           []string{subjectPrefix + ">", retentionSubject},
 		Storage:            jetstream.FileStorage,
 		Replicas:           s.cfg.Replicas,
 		Discard:            jetstream.DiscardNew, // a full log refuses; it forgets nothing
 		AllowAtomicPublish: true,
 		Duplicates:         100 * time.Millisecond, // the least; message ids are not used
+	}
+	err = s.retry(ctx, "the log", func(ctx context.Context) error {
+		s.stream, err = s.js.CreateOrUpdateStream(ctx, config)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("%w: make stream: %w", ErrUnavailable, err)
 	}
+	if s.cluster != nil {
+		return s.cluster.setUp(ctx)
+	}
 	return nil
+}
+
+// patience is how long the cluster is asked until a call fails: not long when
+// the last one has failed.
+func (s *Store) patience() time.Duration {
+	if p := s.failed.Load(); p != nil && errors.Is(*p, errNoAnswer) {
+		return min(s.cfg.AckTimeout, requestTimeout)
+	}
+	return s.cfg.AckTimeout
 }
 
 // Close ends all watchers and waiting calls, stops the store's goroutines and

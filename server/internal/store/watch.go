@@ -60,13 +60,14 @@ type Watcher struct {
 // Watch returns a watcher of every entry that matches and comes after the
 // sequence, in order, none missed and none twice: first those that are in the
 // log, then live ones. After LastSequence it gets live ones only; after 0, all
-// that the log has. It ends with ctx, or by Close.
+// that the log has, if nothing is forgotten. It ends with ctx, or by Close.
 //
 // While it reads what was before, a watcher that is not read waits. Live, it
 // may leave Config.WatchQueue entries unread; the next one ends it with a
 // *SlowError.
 //
-// Errors: *TooOldError when the log does not reach back so far; *AheadError
+// Errors: *TooOldError when the log does not reach back so far, or is not kept
+// so far (see [Retention]); *AheadError
 // when it has not come so far; ErrUnavailable when the log cannot be read;
 // ErrClosed.
 func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*Watcher, error) {
@@ -76,8 +77,16 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 	if s.lifetime.Err() != nil {
 		return nil, fmt.Errorf("watch: %w", errClosed())
 	}
+	if after > s.LastSequence() { // another replica may have seen more
+		if err := s.Sync(ctx); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+	}
 	if last := s.LastSequence(); after > last {
 		return nil, fmt.Errorf("watch: %w", &AheadError{Last: last})
+	}
+	if err := s.checkForgotten(after); err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
 	}
 	w := &Watcher{
 		fanout: s.fanout,
@@ -223,19 +232,6 @@ func (s *Store) catchUp(w *Watcher) error {
 			return errClosed()
 		default:
 		}
-	}
-	return nil
-}
-
-// checkOldest returns a *TooOldError when the log lacks entries after the
-// sequence.
-func (s *Store) checkOldest(ctx context.Context, after uint64) error {
-	info, err := s.stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if oldest := info.State.FirstSeq; after+1 < oldest {
-		return &TooOldError{Oldest: oldest}
 	}
 	return nil
 }

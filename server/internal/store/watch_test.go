@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -296,6 +297,9 @@ func TestWatch_Ends(t *testing.T) {
 	}
 
 	byStore := mustWatch(t, s, everything, 1)
+	for len(byStore.C()) < 2 && t.Context().Err() == nil { // the fan-out follows what is appended
+		runtime.Gosched()
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
