@@ -24,6 +24,8 @@ type Config struct {
 	// 256. More wait their turn, each as long as its context lasts, and EchoTimeout begins with it: when
 	// all classes begin on the hour, they queue up here instead of timing out together at the platform.
 	MaxChanges int
+	// Now is the time of day, of events; nil is [time.Now].
+	Now func() time.Time
 	// Logger gets what is worth knowing; nil discards.
 	Logger *slog.Logger
 }
@@ -35,6 +37,9 @@ func (cfg Config) withDefaults(echoTimeout time.Duration) Config {
 	cfg.EchoTimeout = cmp.Or(cfg.EchoTimeout, echoTimeout)
 	if cfg.MaxChanges <= 0 {
 		cfg.MaxChanges = 256
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -49,5 +54,5 @@ func (cfg Config) backoff(failed int) time.Duration {
 	if failed < 16 { // beyond, the doubling would overflow and is over the maximum anyway
 		upper = min(upper, cfg.BackoffMin<<(failed+1))
 	}
-	return cfg.BackoffMin + rand.N(max(upper-cfg.BackoffMin, 1))
+	return cfg.BackoffMin + rand.N(max(upper-cfg.BackoffMin, 1)) //nolint:gosec // it is no secret
 }

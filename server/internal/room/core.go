@@ -5,12 +5,14 @@ package room
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
 // core is a stay in a room, shared by sessions. The goroutine of run owns all of its state but what
@@ -57,6 +59,9 @@ type attempt struct {
 	err  error
 }
 
+// now is the time of day.
+func (c *core) now() time.Time { return c.manager.cfg.Now() }
+
 func newCore(m *Manager, key Key, password talkcloud.Secret) *core {
 	c := &core{
 		manager: m, key: key, password: password, logger: m.cfg.Logger.With("room", key.Room),
@@ -86,9 +91,11 @@ func (c *core) joined() bool {
 	}
 }
 
-// run is the session, from the first join until all is closed.
-func (c *core) run(opts talkcloud.JoinOptions) {
-	c.begin(func(ctx context.Context) (*talkcloud.Conn, error) { return c.manager.client.Join(ctx, opts) })
+// run is the session, from the first join, which is within the span asked, until all is closed.
+func (c *core) run(asked tracing.Span, opts talkcloud.JoinOptions) {
+	c.begin(func(ctx context.Context) (*talkcloud.Conn, error) {
+		return c.manager.client.Join(tracing.Within(ctx, asked), opts)
+	})
 	err := c.loop()
 	c.end(err)
 }
@@ -155,9 +162,11 @@ func (c *core) attempted(a attempt) error {
 	case c.ctx.Err() != nil:
 		return ErrReleased
 	case c.conn == nil:
+		c.manager.counts.joinFailed.Add(1)
 		c.joinErr = a.err
 		return a.err
 	}
+	c.manager.counts.rejoinFailed.Add(1)
 	switch talkcloud.KindOf(a.err) {
 	case talkcloud.KindNotFound, talkcloud.KindPermissionDenied, talkcloud.KindUnauthenticated, talkcloud.KindInvalidArgument:
 		return a.err // the room does not want us back, so asking again is no use
@@ -174,6 +183,12 @@ func (c *core) schedule() { c.retry = time.NewTimer(c.manager.cfg.backoff(c.fail
 // connected takes a connection into use.
 func (c *core) connected(conn *talkcloud.Conn) {
 	first := c.conn == nil
+	c.manager.counts.online.Add(1)
+	if first {
+		c.manager.counts.joined.Add(1)
+	} else {
+		c.manager.counts.rejoined.Add(1)
+	}
 	c.conn, c.online, c.incoming, c.failed = conn, true, conn.Incoming(), 0
 	c.orphans = 0
 	reply := conn.TakeReply()
@@ -190,8 +205,8 @@ func (c *core) connected(conn *talkcloud.Conn) {
 		c.saved = now
 		lost := len(before) > 0 && c.vacant
 		c.logger.Info("joined again", "state_lost", lost)
-		c.emit(&Event{Kind: Connected, StateLost: lost, At: time.Now()})
-		for _, e := range difference(before, now) {
+		c.emit(&Event{Kind: Connected, StateLost: lost, At: c.now()})
+		for _, e := range difference(before, now, c.now()) {
 			c.emit(e)
 		}
 	}
@@ -208,10 +223,9 @@ func alone(users []talkcloud.Participant, self talkcloud.UserID) bool {
 	return !slices.ContainsFunc(users, func(p talkcloud.Participant) bool { return p.ID != self })
 }
 
-// difference returns what happened between two lists, as events: first what is gone, then what is
+// difference returns what happened between two lists, as events at a time: first what is gone, then what is
 // new or changed, each in order of seq.
-func difference(before, now map[string]talkcloud.Message) []*Event {
-	at := time.Now()
+func difference(before, now map[string]talkcloud.Message, at time.Time) []*Event {
 	var events []*Event
 	for _, m := range ordered(before) {
 		if _, still := now[m.Key()]; !still {
@@ -235,8 +249,10 @@ func ordered(messages map[string]talkcloud.Message) []talkcloud.Message {
 // offline takes the connection out of use.
 func (c *core) offline(reason error) {
 	c.online, c.incoming = false, nil
+	c.manager.counts.online.Add(-1)
+	c.manager.counts.lost.Add(1)
 	c.logger.Info("connection lost", "error", reason)
-	c.emit(&Event{Kind: Disconnected, Err: reason, At: time.Now()})
+	c.emit(&Event{Kind: Disconnected, Err: reason, At: c.now()})
 }
 
 // receive takes a live event. It returns the error that ends the session.
@@ -255,7 +271,7 @@ func (c *core) receive(raw talkcloud.RawEvent) error {
 		for _, m := range e.List {
 			if old, had := c.saved[m.Key()]; !had || !old.Equal(m) && !older(m, old) {
 				c.saved[m.Key()] = m
-				c.emit(&Event{Kind: Published, Message: m, InList: true, At: time.Now()})
+				c.emit(&Event{Kind: Published, Message: m, InList: true, At: c.now()})
 			}
 		}
 	case talkcloud.ParticipantLeft:
@@ -282,7 +298,7 @@ func (c *core) published(m talkcloud.Message) {
 		}
 		c.saved[m.Key()] = m
 	}
-	c.emit(&Event{Kind: Published, Message: m, At: time.Now()})
+	c.emit(&Event{Kind: Published, Message: m, At: c.now()})
 }
 
 func (c *core) deleted(m talkcloud.Message) {
@@ -291,7 +307,7 @@ func (c *core) deleted(m talkcloud.Message) {
 		return
 	} else if had { // what the room did not have cannot go: the platform may tell it twice
 		delete(c.saved, m.Key())
-		c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
+		c.emit(&Event{Kind: Deleted, Message: m, At: c.now()})
 	}
 	all := m.Key() == talkcloud.MessageAllAll
 	c.drop(func(o talkcloud.Message) bool { return all || o.AssociatedMsgID == m.Key() }, m)
@@ -306,15 +322,15 @@ func (c *core) drop(which func(talkcloud.Message) bool, by talkcloud.Message) {
 		delete(c.saved, m.Key())
 		m.FromID, m.TS, m.Seq = by.FromID, by.TS, by.Seq
 		c.confirm(Deleted, m)
-		c.emit(&Event{Kind: Deleted, Message: m, At: time.Now()})
+		c.emit(&Event{Kind: Deleted, Message: m, At: c.now()})
 	}
 }
 
 // subscribe begins a subscription.
 func (c *core) subscribe(sub *Subscription) {
-	sub.offer(&Event{Kind: Snapshot, Messages: ordered(c.saved), Vacant: c.vacant && len(c.saved) == 0, At: time.Now()})
+	sub.offer(&Event{Kind: Snapshot, Messages: ordered(c.saved), Vacant: c.vacant && len(c.saved) == 0, At: c.now()})
 	if !c.online {
-		sub.offer(&Event{Kind: Disconnected, At: time.Now()})
+		sub.offer(&Event{Kind: Disconnected, At: c.now()})
 	}
 	if c.subs == nil {
 		c.subs = make(map[*Subscription]struct{})
@@ -394,7 +410,13 @@ func (c *core) remove(w *wait) bool {
 
 // end tells everyone that the session is over, and then closes what is open.
 func (c *core) end(err error) {
-	c.err, c.endedAt = err, time.Now()
+	c.err, c.endedAt = err, c.now()
+	if c.online {
+		c.manager.counts.online.Add(-1)
+	}
+	if c.joined() && !errors.Is(err, ErrReleased) {
+		c.manager.counts.ended.Add(1)
+	}
 	c.manager.ended(c)
 	close(c.done) // before the event, so that who gets it can ask Err
 	c.emit(&Event{Kind: Ended, Err: err, At: c.endedAt})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
 // Manager gives out sessions and keeps them. It is safe for concurrent use; its lock is never held
@@ -20,6 +21,7 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // one for each core
 	turns  chan struct{}  // holds one for each change under way
+	counts counts
 
 	mu       sync.Mutex
 	closed   bool
@@ -97,7 +99,7 @@ func (m *Manager) reserve(ctx context.Context, opts talkcloud.JoinOptions) (*cor
 		c := m.sessions[key] // none has an empty user
 		switch {
 		case c == nil:
-			c = m.open(key, opts) //nolint:contextcheck // a session outlives who asked for it first
+			c = m.open(tracing.Of(ctx), key, opts) //nolint:contextcheck // a session outlives who asked for it first
 		case c.leaving: // the same user must be out of the room before it enters again
 			m.mu.Unlock()
 			select {
@@ -117,14 +119,16 @@ func (m *Manager) reserve(ctx context.Context, opts talkcloud.JoinOptions) (*cor
 	}
 }
 
-// open starts a session. The lock is held.
-func (m *Manager) open(key Key, opts talkcloud.JoinOptions) *core {
+// open starts a session, whose first join is within the span asked. The lock is held.
+func (m *Manager) open(asked tracing.Span, key Key, opts talkcloud.JoinOptions) *core {
 	c := newCore(m, key, opts.Password)
 	if key.User != "" {
 		m.sessions[key] = c
 	}
+	m.counts.open.Add(1)
 	m.wg.Go(func() {
-		c.run(opts)
+		c.run(asked, opts)
+		m.counts.open.Add(-1)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.sessions[key] == c {

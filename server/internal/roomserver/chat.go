@@ -32,7 +32,7 @@ func (p *participant) sendChat(payload json.RawMessage, ack ackFunc) error {
 		return err
 	}
 	if cl := p.room.class.Load(); cl != nil && public(c.to) {
-		cl.chat(recorder.ChatMessage{UserID: string(p.id), Nickname: nickname, Text: c.text(), At: now})
+		cl.chat(recorder.ChatMessage{UserID: string(p.id), Nickname: nickname, Text: c.text()})
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func (p *participant) say(c chat, now time.Time, ack ackFunc) (nickname string, 
 		return "", refuse(codeFailure, reasonNotJoined, "no longer in the room")
 	}
 	if !r.mayChat(p, now) {
-		return "", refuse(codeQuota, reasonLimit, "too many chat messages")
+		return "", p.server.over(limitChatRate, "the room has more than %d chat messages a second", p.server.cfg.ChatPerSecond)
 	}
 	nickname = p.nickname()
 	m := chatMessage{FromID: p.id, Nickname: nickname, ToID: c.to, Message: c.message, TS: r.now()}

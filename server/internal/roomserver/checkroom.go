@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -24,6 +25,9 @@ func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
 	if code != talkcloud.ResultOK {
 		reply(w, result(code))
 		return
+	}
+	if id := talkcloud.RoomID(p["serial"]); len(s.cfg.Rooms[id].Passwords) > 0 {
+		s.entries.add(entry{room: id, from: remoteIP(r), role: role}, time.Now())
 	}
 	reply(w, talkcloud.CheckRoomReply{
 		Result:   talkcloud.Number(talkcloud.ResultOK),
@@ -52,6 +56,7 @@ func (s *Server) entry(p params) (role int, code int64) {
 	if len(room.Passwords) > 0 {
 		role, fits := roleByPassword(room.Passwords, p["password"], wanted)
 		if !fits {
+			s.refused[limitPassword].Add(1)
 			return 0, codePassword
 		}
 		return role, talkcloud.ResultOK

@@ -43,6 +43,9 @@ func (p *participant) beginClass(m talkcloud.Message, ack ackFunc) error {
 	if err := s.recorder.Check(begin.options("")); err != nil {
 		return refusedRecording(err)
 	}
+	if err := s.space.check(); err != nil {
+		return s.over(limitDisk, "the disk is nearly full: no class can be recorded")
+	}
 	r.beginning.Lock()
 	defer r.beginning.Unlock()
 	c, err := s.startClass(manifest{
@@ -173,13 +176,14 @@ func (s *Server) startClass(m manifest) (*class, error) {
 	begin := beginning{talkcloud.ClassBegin{
 		RecordType: m.RecordType, Convert: m.Convert, Layout: m.Layout, RecordChat: m.RecordChat,
 	}}
+	log := s.log.With("room", m.Room, "recordts", m.RecordTS)
 	options := begin.options(dir)
-	options.Begin = s.cfg.Now()
+	options.Logger = log
 	rec, err := s.recorder.Start(options)
 	if err != nil {
 		return nil, errors.Join(err, s.archive.remove(m))
 	}
-	return &class{manifest: m, dir: dir, rec: rec, log: s.log.With("room", m.Room, "recordts", m.RecordTS)}, nil
+	return &class{manifest: m, dir: dir, rec: rec, log: log}, nil
 }
 
 // finish ends a recording and lists it, in the background, at most Config.Finalizers at once. It is called for each

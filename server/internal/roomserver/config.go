@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -27,6 +28,10 @@ type Config struct {
 	// StrictRooms refuses rooms that are not in Rooms: checkroom with 4007, joinRoom with 3003.
 	StrictRooms bool
 
+	// AdmitFile says whether a request may read a file (FilePath): 0, or the HTTP status and the words of the refusal.
+	// nil: whoever knows its URL may.
+	AdmitFile func(r *http.Request, file string) (status int, words string)
+
 	// PingInterval and PingTimeout are the heartbeat of engine.io: 25 s and 5 s, as the vendor's.
 	PingInterval, PingTimeout time.Duration
 	// UDPListen is the address for media, and PublicIPs what is announced instead of it: see ingest.Config.
@@ -41,6 +46,16 @@ type Config struct {
 	// MaxParticipants is how many signaling connections and WHIP publishers there may be in all (50,000). More are
 	// refused before the WebSocket handshake.
 	MaxParticipants int
+	// MaxPerRoom is how many people there may be in one room (5,000). More are refused.
+	MaxPerRoom int
+	// MaxPublishers is how many streams of media are taken at once (2,000). More are refused.
+	MaxPublishers int
+	// MessagesPerSecond is how many messages one participant may send in a second, on average over ten (300). Those above
+	// are refused. Negative = no limit.
+	MessagesPerSecond int
+	// MinFree is how many bytes of Dir's disk are left alone (none). While there are fewer, no class begins and no WHIP
+	// publisher is taken; of classes that go on no media are written, as if the disk were full, and they have a gap.
+	MinFree int64
 	// MaxMessageBytes bounds one signaling message, in either direction (1 MiB). A larger one closes its connection.
 	MaxMessageBytes int64
 	// SendQueueBytes bounds what waits to be sent to one connection (1 MiB); a peer that lets it fill is closed.
@@ -67,7 +82,8 @@ type Config struct {
 	// by then is done by [Server.Recover] at the next start.
 	CloseTimeout time.Duration
 
-	// Now is the room server's clock. nil = [time.Now].
+	// Now is the room server's clock: of what it tells, of recordts, of messages that expire. Media and what is recorded
+	// of them go by the system's. nil = [time.Now].
 	Now func() time.Time
 	// Logger gets what goes wrong. nil = discard. No key, password, SDP or file URL is logged.
 	Logger *slog.Logger
@@ -85,6 +101,11 @@ type RoomConfig struct {
 func (c Config) withDefaults() Config {
 	c.MaxRooms = orDefault(c.MaxRooms, 20_000)
 	c.MaxParticipants = orDefault(c.MaxParticipants, 50_000)
+	c.MaxPerRoom = orDefault(c.MaxPerRoom, 5_000)
+	c.MaxPublishers = orDefault(c.MaxPublishers, 2_000)
+	if c.MessagesPerSecond == 0 {
+		c.MessagesPerSecond = 300
+	}
 	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, 1<<20)
 	c.SendQueueBytes = orDefault(c.SendQueueBytes, 1<<20)
 	c.MaxSavedMessages = orDefault(c.MaxSavedMessages, 1_000)

@@ -4,6 +4,7 @@ package roomserver
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -56,3 +57,10 @@ func ParsePath(path string) map[string]string {
 
 // RoomDir is the directory of a room.
 func RoomDir(id string) string { return roomDir(talkcloud.RoomID(id)) }
+
+// SetMinFree changes Config.MinFree of a server that runs.
+func SetMinFree(s *Server, n int64) {
+	s.space.mu.Lock()
+	defer s.space.mu.Unlock()
+	s.space.min, s.space.asked = n, time.Time{}
+}

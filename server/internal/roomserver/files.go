@@ -3,9 +3,15 @@
 package roomserver
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
 // filesPrefix is where [Server.Handler] serves the files.
@@ -13,18 +19,21 @@ const filesPrefix = "/files/"
 
 // Files serves the files of finished recordings, and nothing else: with ranges, validators and their media types, to
 // any origin. It looks at the last three elements of the path only, <room's directory>/<recordts>/<name>, so it may
-// be mounted under any prefix, stripped or not. Who knows a URL may read the file, as at the platform.
+// be mounted under any prefix, stripped or not. Who may read a file is told by Config.AdmitFile; without it, whoever
+// knows the URL, as at the platform.
 func (s *Server) Files() http.Handler { return http.HandlerFunc(s.serveFile) }
 
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Content-Security-Policy", "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag")
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "Range, If-Range, If-Match, If-None-Match")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Range, If-Range, If-Match, If-None-Match")
 		h.Set("Access-Control-Max-Age", "600")
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -33,7 +42,17 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	f, file, err := s.archive.open(fileName(r.URL.EscapedPath()))
+	name := FilePath(r.URL.EscapedPath())
+	if s.cfg.AdmitFile != nil {
+		if status, words := s.cfg.AdmitFile(r, name); status != 0 {
+			if status == http.StatusUnauthorized {
+				h.Set("WWW-Authenticate", "Bearer")
+			}
+			http.Error(w, words, status)
+			return
+		}
+	}
+	f, file, err := s.archive.open(name)
 	if err != nil {
 		http.Error(w, "no such file", http.StatusNotFound)
 		return
@@ -46,12 +65,62 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Type", file.MediaType)
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Disposition", mime.FormatMediaType(disposition(file.MediaType), map[string]string{"filename": file.Name}))
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-	http.ServeContent(w, r, "", info.ModTime(), f)
+	http.ServeContent(&pacedWriter{ResponseWriter: w, rc: http.NewResponseController(w)}, r, "", info.ModTime(), f)
 }
 
-// fileName is the path of a file below the archive's directory, "" when the URL names none.
-func fileName(escaped string) string {
+// disposition lets a browser play media, and save what else there is: it is text that strangers wrote.
+func disposition(mediaType string) string {
+	if strings.HasPrefix(mediaType, "video/") || strings.HasPrefix(mediaType, "audio/") {
+		return "inline"
+	}
+	return "attachment"
+}
+
+// How slowly a file may be taken: a piece within so long. A reader that takes less is cut off.
+const (
+	filePiece   = 256 << 10
+	fileTimeout = time.Minute
+)
+
+// pacedWriter bounds the time of each piece.
+type pacedWriter struct {
+	http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (w *pacedWriter) bound() {
+	_ = w.rc.SetWriteDeadline(time.Now().Add(fileTimeout)) // no deadlines: no bound
+}
+
+// Write writes a piece.
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	w.bound()
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps the way by which the system copies files to connections by itself.
+func (w *pacedWriter) ReadFrom(from io.Reader) (total int64, err error) {
+	for {
+		w.bound()
+		n, err := io.CopyN(w.ResponseWriter, from, filePiece)
+		total += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// FilePath is the path of a file below the archive's directory, "" when the URL's path names none: what two URLs of one
+// file have in common.
+func FilePath(escaped string) string {
 	parts := strings.Split(escaped, "/")
 	if len(parts) < 3 {
 		return ""
@@ -64,4 +133,11 @@ func fileName(escaped string) string {
 		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// FileRoom is the room of a file, as FilePath names it. A room whose name was too long for a directory has none.
+func FileRoom(file string) (talkcloud.RoomID, bool) {
+	dir, _, _ := strings.Cut(file, "/")
+	room, err := roomOfDir(dir)
+	return room, err == nil
 }

@@ -53,6 +53,11 @@ const pathCheckRoomType = "/ClientAPI/checkroomtype"
 func (s *Server) anyOrigin(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin") // any origin may read
+		boundBody(w, r)
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, Location")
 		switch {
@@ -60,7 +65,7 @@ func (s *Server) anyOrigin(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 		case r.Method == http.MethodOptions:
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")
-			h.Set("Access-Control-Allow-Headers", "Content-Type, Range, If-Range, If-Match, If-None-Match")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-Range, If-Match, If-None-Match")
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 		case strings.HasPrefix(r.URL.Path, talkcloud.PathGetUserRecordList+"/"):

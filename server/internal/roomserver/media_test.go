@@ -172,6 +172,9 @@ func TestWHIP_Twice(t *testing.T) {
 	watcher := s.Join(t, "42", "watcher")
 	camera := s.PublishWHIP(t, "42", "user", clip(t))
 	screen := s.PublishWHIP(t, "42", "user", clip(t))
+	for range 2 { // a stream whose media are not connected ends unheard of
+		watcher.Wait(t, talkcloud.EventAddStream)
+	}
 	for i, pub := range []*publisher.Publisher{camera, screen} {
 		if err := pub.Close(); err != nil {
 			t.Errorf("close: %v", err)

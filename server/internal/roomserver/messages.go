@@ -63,7 +63,7 @@ func (r *room) save(m talkcloud.Message, raw json.RawMessage) error {
 		bytes, count = bytes-len(old.raw), count-1
 	}
 	if count > cfg.MaxSavedMessages || bytes > cfg.MaxSavedBytes {
-		return refuse(codeQuota, reasonLimit, "the room has too many saved messages")
+		return r.server.over(limitSavedMessages, "the room keeps %d messages and %d bytes of them at most", cfg.MaxSavedMessages, cfg.MaxSavedBytes)
 	}
 	s := &savedMessage{message: m, raw: raw, expires: expiry(m, cfg.Now())}
 	s.message.Data, s.message.Extra = nil, nil

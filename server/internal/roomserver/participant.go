@@ -4,6 +4,7 @@ package roomserver
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/classrec/classrec/server/internal/socketio"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -14,6 +15,9 @@ import (
 type participant struct {
 	server *Server
 	conn   *socketio.Conn // nil for a WHIP publisher without a signaling connection
+	from   string         // the address of the connection
+	pace   pace           // of what it sends
+	ours   bool           // the service's own
 	room   *room          // set once, by whoever made the participant; nil before joinRoom
 
 	// The rest is guarded by the room's mutex.
@@ -43,15 +47,25 @@ func (p *participant) send(f *socketio.Frame) {
 }
 
 // Close is called when the connection has ended.
-func (p *participant) Close(error) {
+func (p *participant) Close(err error) {
+	if errors.Is(err, socketio.ErrMessageTooBig) {
+		p.server.refused[limitMessageSize].Add(1)
+	}
 	if p.room != nil {
 		p.room.leave(p)
 	}
-	p.server.dismiss()
+	if !p.ours {
+		p.server.dismiss()
+	}
 }
 
 // Event is called with everything that the connection's peer sends.
 func (p *participant) Event(ev socketio.Event) {
+	if !p.ours && !p.pace.allow(p.server.cfg.MessagesPerSecond) {
+		answer(ev.Ack, "error", refusalOf(p.server.over(limitMessageRate, "a participant sends %d messages a second at most",
+			p.server.cfg.MessagesPerSecond)))
+		return
+	}
 	var payload json.RawMessage
 	if len(ev.Args) > 0 {
 		payload = ev.Args[0]
@@ -127,11 +141,17 @@ func (p *participant) join(payload json.RawMessage, ack ackFunc) error {
 		p.room.welcomeBack(p, ack)
 		return nil
 	}
-	r, err := p.server.lockRoom(j.Room())
+	if err := p.server.mayEnter(p, j.Room(), j.Participant().Role); err != nil {
+		return err
+	}
+	r, err := p.server.lockRoom(j.Room(), p.ours)
 	if err != nil {
 		return err
 	}
 	defer r.mu.Unlock()
+	if err := r.hasPlace(j.UserID); err != nil && !p.ours {
+		return err // somebody is there, so the room is not left empty
+	}
 	p.room, p.id = r, j.UserID
 	p.setProperties(properties, j.Participant().Role)
 	r.admit(p, ack)
@@ -148,7 +168,7 @@ func (s *Server) properties(fields map[string]json.RawMessage) (json.RawMessage,
 		return nil, refuse(codeFailure, reasonPayload, "properties are not JSON")
 	}
 	if len(raw) > s.cfg.MaxPropertiesBytes {
-		return nil, refuse(codeQuota, reasonLimit, "properties are too big")
+		return nil, s.over(limitProperties, "properties have %d bytes at most", s.cfg.MaxPropertiesBytes)
 	}
 	return raw, nil
 }

@@ -238,7 +238,7 @@ func decodeSignal(raw json.RawMessage) (signal, error) {
 		}
 	}
 	s.candidate, s.mid = scalar(msg.Candidate).String(), msg.Mid.String()
-	if n, ok := msg.Line.Int(); ok && int64(int16(n)) == n {
+	if n, ok := msg.Line.Int(); ok && int64(int16(n)) == n { //nolint:gosec // that is what is asked
 		s.line = int(n)
 	}
 	return s, nil

@@ -52,6 +52,14 @@ func (r *room) admit(p *participant, ack ackFunc) {
 	r.tellOthers(p, talkcloud.EventParticipantJoined, json.RawMessage(p.appendTo(nil)))
 }
 
+// hasPlace tells whether one more may come, who may be there already.
+func (r *room) hasPlace(id talkcloud.UserID) error {
+	if most := r.server.cfg.MaxPerRoom; len(r.list) >= most && r.people[id] == nil {
+		return r.server.over(limitRoomPeople, "a room has place for %d people", most)
+	}
+	return nil
+}
+
 // replace makes room for a participant with the same id. What the user publishes by WHIP goes on.
 func (r *room) replace(old, p *participant) {
 	for _, st := range r.streams {
@@ -75,7 +83,7 @@ func (r *room) add(p *participant) {
 		r.people = make(map[talkcloud.UserID]*participant)
 	}
 	r.joins++
-	p.joined, p.index = r.joins, int32(len(r.list))
+	p.joined, p.index = r.joins, int32(len(r.list)) //nolint:gosec // there are not so many people
 	r.people[p.id] = p
 	r.list = append(r.list, p)
 	if len(r.list) > r.server.cfg.BigRoom {

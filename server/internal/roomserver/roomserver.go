@@ -42,7 +42,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +67,9 @@ type Server struct {
 	handler  http.Handler
 
 	participants atomic.Int64 // connections and WHIP publishers
+	refused      refusals
+	space        space
+	entries      entries
 
 	mu     sync.Mutex // never held while a room's mutex is waited for
 	closed bool
@@ -97,13 +102,14 @@ func New(cfg Config) (*Server, error) {
 		rooms:     make(map[talkcloud.RoomID]*room),
 		starters:  make(chan struct{}, maxStarting),
 		finishers: make(chan struct{}, cfg.Finalizers), converters: make(chan struct{}, cfg.Finalizers),
-		recorder: recorder.New(recorder.Config{FFmpegPath: cfg.FFmpegPath, Now: cfg.Now, Logger: cfg.Logger}),
+		space: space{dir: cfg.Dir, min: cfg.MinFree},
 	}
+	s.recorder = recorder.New(recorder.Config{FFmpegPath: cfg.FFmpegPath, MayWrite: s.space.check, Logger: cfg.Logger})
 	var err error
 	if s.archive, err = openArchive(cfg.Dir, cfg.Logger); err != nil {
 		return nil, fmt.Errorf("room server: %w", err)
 	}
-	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, Logger: cfg.Logger})
+	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, MaxPeers: cfg.MaxPublishers, Logger: cfg.Logger})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("room server: %w", err), s.archive.close())
 	}
@@ -127,8 +133,8 @@ func (s *Server) Close() error {
 		s.closed = true
 		s.mu.Unlock()
 		s.beginClose()
-		errs := []error{s.socket.Close(), s.media.Close()}
 		timeout := time.AfterFunc(s.cfg.CloseTimeout, s.hurryUp)
+		errs := []error{s.socket.Close(), s.media.Close()}
 		s.finishing.Wait()
 		timeout.Stop()
 		s.hurryUp()
@@ -138,17 +144,19 @@ func (s *Server) Close() error {
 }
 
 // accept takes a new signaling connection, if there is room for it.
-func (s *Server) accept(c *socketio.Conn, _ *http.Request) (socketio.Handler, error) {
-	if !s.admit() {
+func (s *Server) accept(c *socketio.Conn, r *http.Request) (socketio.Handler, error) {
+	p := &participant{server: s, conn: c, from: remoteIP(r), ours: isService(r)}
+	if !p.ours && !s.admit() {
 		return nil, errors.New("server is full")
 	}
-	return &participant{server: s, conn: c}, nil
+	return p, nil
 }
 
 // admit takes one of the Config.MaxParticipants places; dismiss gives it back.
 func (s *Server) admit() bool {
 	if s.participants.Add(1) > int64(s.cfg.MaxParticipants) {
 		s.participants.Add(-1)
+		s.refused[limitParticipants].Add(1)
 		return false
 	}
 	return true
@@ -158,12 +166,12 @@ func (s *Server) dismiss() { s.participants.Add(-1) }
 
 // lockRoom returns a room that is not closed, with its mutex held, and makes it when it is not there. It must not be
 // left without people in it: see room.settle.
-func (s *Server) lockRoom(id talkcloud.RoomID) (*room, error) {
+func (s *Server) lockRoom(id talkcloud.RoomID, ours bool) (*room, error) {
 	if _, known := s.cfg.Rooms[id]; !known && s.cfg.StrictRooms {
 		return nil, refuse(codeRoomGone, reasonRoom, "there is no such room")
 	}
 	for {
-		r, err := s.openRoom(id)
+		r, err := s.openRoom(id, ours)
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +183,7 @@ func (s *Server) lockRoom(id talkcloud.RoomID) (*room, error) {
 	}
 }
 
-func (s *Server) openRoom(id talkcloud.RoomID) (*room, error) {
+func (s *Server) openRoom(id talkcloud.RoomID, ours bool) (*room, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -184,8 +192,8 @@ func (s *Server) openRoom(id talkcloud.RoomID) (*room, error) {
 	if r := s.rooms[id]; r != nil {
 		return r, nil
 	}
-	if len(s.rooms) >= s.cfg.MaxRooms {
-		return nil, refuse(codeQuota, reasonLimit, "too many rooms")
+	if len(s.rooms) >= s.cfg.MaxRooms && !ours {
+		return nil, s.over(limitRooms, "the server has place for %d rooms", s.cfg.MaxRooms)
 	}
 	r := &room{id: id, server: s}
 	s.rooms[id] = r
@@ -217,6 +225,16 @@ func (s *Server) removeRoom(r *room) {
 	}
 }
 
+// TimeMoved tells the server that Config.Now has been moved on: what has expired by it goes at once.
+func (s *Server) TimeMoved() {
+	s.mu.Lock()
+	rooms := slices.Collect(maps.Values(s.rooms))
+	s.mu.Unlock()
+	for _, r := range rooms {
+		r.expire()
+	}
+}
+
 // Connections is how many signaling connections there are.
 func (s *Server) Connections() int { return s.socket.Len() }
 
@@ -225,4 +243,28 @@ func (s *Server) Rooms() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.rooms)
+}
+
+// Stats is how the server does.
+type Stats struct {
+	// Rooms have somebody in them; Connections are for signaling, and Participants these and WHIP publishers.
+	Rooms, Connections, Participants int
+	// Publishers are connected for media, or connecting.
+	Publishers int
+	// Refused is what was refused, by what there was too much of: rooms, participants, room_people, message_size,
+	// message_rate, chat_rate, saved_messages, properties, streams, publishers, disk (too little of it), password (none).
+	Refused map[string]uint64
+	// Recorder is what is recorded.
+	Recorder recorder.Stats
+}
+
+// Stats returns how the server does now.
+func (s *Server) Stats() Stats {
+	refused := s.refused.stats()
+	refused[limitNames()[limitPublishers]] = s.media.Refused() // both ways to publish come there
+	return Stats{
+		Rooms: s.Rooms(), Connections: s.Connections(), Participants: int(s.participants.Load()),
+		Publishers: s.media.Peers(), Recorder: s.recorder.Stats(),
+		Refused: refused,
+	}
 }

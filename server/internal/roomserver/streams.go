@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,7 @@ func (r *room) liveStreams() []*stream {
 // addStream makes a stream that has no media yet.
 func (r *room) addStream(p *participant, pub publication) (*stream, error) {
 	if int(p.streams) >= r.server.cfg.MaxStreams {
-		return nil, refuse(codeQuota, reasonLimit, "too many streams")
+		return nil, r.server.over(limitStreams, "a participant has %d streams at most", r.server.cfg.MaxStreams)
 	}
 	st := &stream{id: rand.Text(), owner: p, publication: pub, since: r.server.cfg.Now()}
 	if r.streams == nil {
@@ -215,6 +216,9 @@ func (p *participant) answerOffer(sig signal) error {
 	peer, sdp, err := p.server.media.Accept(ctx, sig.sdp, session)
 	if err != nil {
 		r.failSession(session, err)
+		if errors.Is(err, ingest.ErrTooManyPeers) {
+			return refuse(codeQuota, reasonLimit, fmt.Sprintf("the server takes %d streams of media at most", p.server.cfg.MaxPublishers))
+		}
 		return refuse(codeFailure, reasonPayload, "the offer was not accepted")
 	}
 	r.mu.Lock()

@@ -36,19 +36,29 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		var fits bool
 		if role, fits = roleByPassword(passwords, strings.TrimSpace(token), nil); !strings.EqualFold(scheme, "Bearer") || !fits {
+			s.refused[limitPassword].Add(1)
 			return nil, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
 		}
 	}
 	if !s.admit() {
 		return nil, &ingest.StatusError{Status: http.StatusServiceUnavailable, Message: "server is full"}
 	}
+	if s.space.check() != nil {
+		s.dismiss()
+		return nil, &ingest.StatusError{
+			Status: http.StatusInsufficientStorage, Message: refusalOf(s.over(limitDisk, "the disk is nearly full")).Message,
+		}
+	}
 	session, err := s.enterByWHIP(roomID, userID, role)
 	if err != nil {
 		s.dismiss()
 		status := http.StatusForbidden
-		if refusal := refusalOf(err); refusal.Reason == reasonRoom {
+		switch refusalOf(err).Reason {
+		case reasonRoom:
 			status = http.StatusNotFound
-		} else if refusal.Reason == reasonLimit || refusal.Reason == reasonClosing {
+		case reasonLimit:
+			status = http.StatusTooManyRequests
+		case reasonClosing:
 			status = http.StatusServiceUnavailable
 		}
 		return nil, &ingest.StatusError{Status: status, Message: refusalOf(err).Message}
@@ -72,13 +82,16 @@ func whipTarget(u *url.URL) (talkcloud.RoomID, talkcloud.UserID, error) {
 
 // enterByWHIP gives a stream to the participant of that name, who comes into being for it when not there yet.
 func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, role int) (*whipSession, error) {
-	r, err := s.lockRoom(roomID)
+	r, err := s.lockRoom(roomID, false)
 	if err != nil {
 		return nil, err
 	}
 	defer r.mu.Unlock()
 	p := r.people[userID]
 	if p == nil {
+		if err := r.hasPlace(userID); err != nil {
+			return nil, err // somebody is there, so the room is not left empty
+		}
 		p = &participant{server: s, room: r, id: userID}
 		properties, err := encode(map[string]any{
 			"role": role, "nickname": userID, "publishstate": 3, "hasvideo": true, "hasaudio": true,

@@ -30,7 +30,7 @@ import (
 const Key talkcloud.Secret = "test-enterprise0"
 
 // Patience is how long helpers wait for what has to come. Only a test that fails uses it up.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Server is a room server at an address that stays the same over [Server.Restart].
 type Server struct {
