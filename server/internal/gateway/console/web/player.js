@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The player: one recording with its files, played in the page, with the chat as subtitles and as a list to seek by.
+
+import { fill, h, icon } from './dom.js';
+import { chip, endWord, formatWord, lasted, layoutWord, length, live, originWord, seconds, size, stateOf, time, totalSize, typeWord } from './format.js';
+import { language, t } from './i18n.js';
+import { model } from './model.js';
+import { problem, stopButton } from './start.js';
+import { chatOf } from './matroska.js';
+import { settings } from './shell.js';
+import * as api from './api.js';
+
+// here is where the page fetches a file: what the embedded platform serves is at our own origin, whatever it is called
+// by elsewhere.
+function here(url) {
+  const { classroom, filesBaseUrl } = settings;
+  if (!classroom) return url;
+  if (filesBaseUrl && url.startsWith(filesBaseUrl + '/')) return '/files' + url.slice(filesBaseUrl.length);
+  const { pathname, search } = new URL(url, location.href);
+  return pathname.startsWith('/files/') ? pathname + search : url;
+}
+
+const nameOf = (url) => decodeURIComponent(new URL(url, location.href).pathname.split('/').pop()) || url;
+const ofType = (f, type) => f.mediaType?.startsWith(type) || (!f.mediaType && type === 'video/' && /\.(mp4|webm|mkv)$/.test(nameOf(f.url)))
+  || (!f.mediaType && type === 'audio/' && /\.(mp3|m4a)$/.test(nameOf(f.url)));
+
+// stage shows one media file, and the chat with it: from a file of its own, or from inside the media file.
+function stage(file, chat, inside, signal) {
+  const sound = ofType(file, 'audio/');
+  const wrong = h('div', { role: 'alert' });
+  const player = h('video', { controls: true, preload: 'metadata', playsinline: true, class: sound ? 'sound' : '', 'aria-label': nameOf(file.url), src: here(file.url) });
+  const side = h('section', { class: 'chat', 'aria-label': t('player.chat') });
+  player.addEventListener('error', () => fill(wrong, h('div', { class: 'problem' }, t('player.cannot', { name: nameOf(file.url) }))));
+  if (chat) {
+    const track = h('track', { kind: 'subtitles', srclang: language, label: t('player.chat'), src: here(chat.url), default: true });
+    player.append(track);
+    track.addEventListener('load', () => lines(side, player, track.track));
+    track.addEventListener('error', () => fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('player.nochat'))));
+    track.track.mode = 'showing';
+  }
+  if (inside) {
+    fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('loading')));
+    chatOf(here(file.url), signal).then((cues) => {
+      const track = player.addTextTrack('subtitles', t('player.chat'), language);
+      for (const cue of cues || []) track.addCue(new VTTCue(cue.start, cue.end, cue.text));
+      track.mode = 'showing';
+      lines(side, player, track);
+    }, () => signal.aborted || fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('player.nochat'))));
+  }
+  signal.addEventListener('abort', () => { player.pause(); player.removeAttribute('src'); player.load(); });
+  return h('div', { class: chat || inside ? 'stage' : 'stage alone' }, h('div', { class: 'screen' }, player, wrong), (chat || inside) && side);
+}
+
+// lines lists what was said: each line seeks to its time, and the one that is shown now is marked.
+function lines(side, player, track) {
+  const cues = [...track.cues];
+  const items = cues.map((cue) => {
+    const text = cue.getCueAsHTML().textContent;
+    const [, name, said] = /^([^:]*): ([^]*)$/.exec(text) || [null, '', text];
+    return h('li', {}, h('button', { type: 'button', onclick: () => { player.currentTime = cue.startTime; } },
+      h('span', { class: 'num dim' }, length(cue.startTime)), h('span', {}, name && h('b', {}, name), name && ' ', said)));
+  });
+  fill(side, h('h2', {}, t('player.chat'), ' ', h('span', { class: 'count' }, cues.length)), cues.length ? h('ol', {}, items) : h('p', { class: 'empty' }, t('player.silent')));
+  track.addEventListener('cuechange', () => cues.forEach((cue, i) => {
+    const active = [...(track.activeCues || [])].includes(cue);
+    items[i].classList.toggle('active', active);
+    if (active) side.querySelector('ol').scrollTop = items[i].offsetTop - side.querySelector('ol').offsetTop - 40;
+  }));
+}
+
+// player is the view of one recording.
+export function player(signal, name) {
+  const body = h('div', { class: 'stack' });
+  const room = name.startsWith('listed/') ? model.listed[Number(name.slice(7))]?.room || '?' : name.split('/')[1];
+  let drawn = '';
+  let playing = null; // the file on the stage
+  let end = null; // ends the stage
+
+  const draw = (r) => {
+    const version = r.state + r.updateTime;
+    if (version === drawn || (/AVAILABLE|FAILED/.test(drawn) && !/AVAILABLE|FAILED/.test(version))) return; // an event may tell of an earlier state
+    drawn = version;
+    const files = r.files || [];
+    const media = files.filter((f) => ofType(f, 'video/') || ofType(f, 'audio/'));
+    const chat = files.find((f) => ofType(f, 'text/vtt'));
+    const shown = h('div', {});
+    const list = h('section', { class: 'panel files', 'aria-labelledby': 'files-title' });
+    const choose = (file, by) => {
+      playing = file;
+      end?.abort();
+      end = new AbortController();
+      const inside = settings.classroom && !chat && r.recordChat && /matroska|webm/.test(file.mediaType || '');
+      fill(shown, stage(file, chat, inside, AbortSignal.any([signal, end.signal])));
+      drawFiles();
+      if (by) shown.querySelector('video').play().catch(() => {});
+    };
+    const drawFiles = () => fill(list, h('h2', { id: 'files-title' }, t('player.files'), ' ', totalSize(r) > 0 && h('span', { class: 'dim' }, size(totalSize(r)))), h('ul', {}, files.map((f) => {
+      const plays = media.includes(f);
+      return h('li', { class: f === playing ? 'playing' : '' },
+        plays ? h('button', { type: 'button', class: 'quiet name', 'aria-pressed': String(f === playing), onclick: () => { choose(f, true); list.querySelector('[aria-pressed=true]').focus(); } }, icon('M4 2.5v11l9-5.5z'), h('span', { class: 'id' }, nameOf(f.url)))
+          : h('span', { class: 'name id' }, nameOf(f.url)),
+        h('span', { class: 'dim num' }, [f.duration && length(seconds(f.duration)), Number(f.size) > 0 && size(f.size)].filter(Boolean).join(' · ')),
+        h('a', { class: 'button small', href: here(f.url), download: nameOf(f.url), rel: 'noreferrer', target: new URL(here(f.url), location.href).origin === location.origin ? null : '_blank' }, icon('M8 1v8m0 0L4.5 5.5M8 9l3.5-3.5M2 14h12'), t('download')));
+    })));
+    fill(body, head(r),
+      media.length > 0 ? shown : h('div', { class: 'panel' }, h('p', { class: 'empty' }, waiting(r))),
+      h('div', { class: 'halves' }, facts(r), files.length > 0 && list));
+    if (media.length > 0) choose(media[0]);
+  };
+  const load = async () => {
+    if (name.startsWith('listed/')) {
+      const r = model.listed[Number(name.slice('listed/'.length))];
+      if (r) draw(r);
+      else location.replace('#/recordings');
+      return;
+    }
+    fill(body, h('p', { class: 'empty' }, t('loading')));
+    try {
+      const r = await api.get(name, signal);
+      draw(r);
+      if (!/AVAILABLE|FAILED/.test(r.state)) model.put(r);
+    } catch (error) {
+      if (signal.aborted) return;
+      const wrong = h('div', { role: 'alert' });
+      problem(wrong, error);
+      fill(body, wrong, h('p', {}, h('a', { href: '#/recordings' }, t('nav.recordings'))));
+    }
+  };
+  model.addEventListener('change', () => { const r = model.recordings.get(name); if (r && drawn) draw(r); }, { signal });
+  load();
+  return { title: t('player.title', { room }), body };
+}
+
+// waiting says why there is nothing to play.
+function waiting(r) {
+  switch (stateOf(r)) {
+    case 'AVAILABLE': return t('player.nothing');
+    case 'FAILED': return [h('strong', {}, t('player.failed')), h('br'), r.failure?.message || ''];
+    case 'PROCESSING': return t('player.processing');
+    default: return t('player.live');
+  }
+}
+
+const head = (r) => h('p', { class: 'head' }, chip(r), r.recordTime && [time(r.recordTime, 'full'), r.stopTime ? h('span', { class: 'num' }, length(lasted(r))) : live(r)],
+  !r.stopTime && stateOf(r) === 'RECORDING' && stopButton(r),
+  r.room && h('a', { class: 'more', href: '#/recordings?' + new URLSearchParams({ room: r.room }) }, t('player.others')));
+
+function facts(r) {
+  const fact = (label, ...value) => value.some((v) => v && v !== ' ') && [h('dt', {}, label), h('dd', {}, value)];
+  return h('section', { class: 'panel', 'aria-labelledby': 'facts-title' }, h('h2', { id: 'facts-title' }, t('player.facts')), h('dl', {},
+    fact(t('player.name'), r.name && h('code', {}, r.name)), fact(t('by'), r.userId && h('span', { class: 'id' }, r.userId), ' ', h('span', { class: 'dim' }, originWord(r))),
+    fact(t('began'), r.recordTime && time(r.recordTime, 'full')), fact(t('ended'), r.stopTime && time(r.stopTime, 'full'), ' ', r.stopTime && h('span', { class: 'dim' }, endWord(r))),
+    fact(t('start.type'), typeWord(r)), fact(t('start.format'), formatWord(r)), r.recordType === 'RECORD_TYPE_MIX' && fact(t('start.layout'), layoutWord(r)),
+    fact(t('player.chat'), t(r.recordChat ? 'yes' : 'no')), fact(t('start.limit'), r.maxDuration && length(seconds(r.maxDuration))),
+    r.gaps?.length > 0 && fact(t('player.gaps'), h('ul', {}, r.gaps.map((g) => h('li', {}, time(g.startTime), ' – ', time(g.endTime), ' ', g.reason)))),
+    r.failure && fact(t('player.failure'), r.failure.message)));
+}
