@@ -7,46 +7,56 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
-// The pause before a watch is asked for again: doubled from the first to the
-// last, with jitter; from the first again once a message has come.
-const (
-	minPause = 200 * time.Millisecond
-	maxPause = 5 * time.Second
-)
+// defaultSilence is six times the service's heartbeat.
+const defaultSilence = 90 * time.Second
 
 // WatchOptions tune [Client.Watch]. The zero value is ready for use.
 type WatchOptions struct {
 	// Retrying, if not nil, is told of each cut: why, and how long until the
 	// watch is asked for again.
 	Retrying func(err error, after time.Duration)
+	// Resumed, if not nil, is told when messages come again after a cut, and
+	// the sequence that was resumed from; 0: from the beginning.
+	Resumed func(sequence uint64)
+	// Silence is how long a call may say nothing, not even a heartbeat, before
+	// it is taken as cut. 0: 90 s.
+	Silence time.Duration
 }
 
 // Watch tells what WatchClassBegin sends, over as many calls as it takes: after
-// a cut, and after WATCHER_TOO_SLOW, it resumes from the last sequence, so that
-// every event comes once and in order. WatchSynced comes once for each call; a
-// snapshot comes when it is complete.
+// a cut, and after WATCHER_TOO_SLOW, it resumes from the last sequence, with
+// backoff, so that every event comes once and in order. WatchSynced comes once
+// for each call; what is on at the beginning comes when it is known in full.
 //
 // It ends when ctx does, with ctx's error as the last; or with the service's
-// error when asking again is of no use, such as NOT_FOUND, or OUT_OF_RANGE when
-// the log no longer reaches back to the last sequence. A first call that cannot
-// reach the service ends it too: what never was is not waited for.
+// error, an [*Error], when asking again is of no use: [ErrNotFound],
+// [ErrPermissionDenied], [ErrUnauthenticated], [ErrInvalidArgument] and the
+// like, [*TooOldError] when the log no longer reaches back to the sequence to
+// resume from, [ErrSequenceUnknown] when it has lost it. What never was is not
+// waited for: before the first message it ends after [Config.Attempts] calls.
+//
+// While the loop's body works no message is read; the service ends the call of
+// a reader who is far behind, and Watch resumes. Ranging again begins anew.
 func (c *Client) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequest, opts WatchOptions) iter.Seq2[*classrecv1.WatchClassBeginResponse, error] {
+	if opts.Silence <= 0 {
+		opts.Silence = defaultSilence
+	}
 	return func(yield func(*classrecv1.WatchClassBeginResponse, error) bool) {
-		w := watch{client: c, req: proto.CloneOf(req)}
-		pause := minPause
-		for {
+		w := watch{client: c, req: proto.CloneOf(req), opts: opts, yield: yield}
+		wait := pauses{min: 200 * time.Millisecond, max: 5 * time.Second}
+		for calls := 1; ; calls++ {
 			before := w.received
-			err := w.once(ctx, yield)
+			err := w.once(ctx)
 			if w.stopped {
 				return
 			}
@@ -54,38 +64,37 @@ func (c *Client) Watch(ctx context.Context, req *classrecv1.WatchClassBeginReque
 				yield(nil, ctx.Err())
 				return
 			}
-			if w.received == 0 || !mayResume(err) {
-				yield(nil, err)
+			d := Details(err)
+			if !mayResume(err, d) || w.received == 0 && calls >= c.attempts {
+				yield(nil, toError(ctx, err))
 				return
 			}
 			if w.received > before {
-				pause = minPause
+				wait.reset()
 			}
-			after := pause/2 + rand.N(pause/2)
-			pause = min(2*pause, maxPause)
+			w.cut = true
+			after := wait.take(d.RetryAfter)
 			if opts.Retrying != nil {
-				opts.Retrying(err, after)
+				opts.Retrying(toError(ctx, err), after)
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(after):
-			}
+			_ = sleep(ctx, after) // the next call sees ctx's end
 		}
 	}
 }
 
 // mayResume says whether a watch that ended so may be asked for again.
-func mayResume(err error) bool {
-	d := Details(err)
+func mayResume(err error, d ErrorDetails) bool {
 	switch d.Code {
-	case codes.Unavailable, codes.Aborted, codes.Canceled, codes.DeadlineExceeded:
-		return true
+	case codes.Canceled:
+		return true // not by us: by a server or a proxy that stops
+	case codes.DeadlineExceeded:
+		return true // a watch has no deadline of its own
 	case codes.ResourceExhausted:
-		return d.Reason == "WATCHER_TOO_SLOW"
+		return d.Reason == "WATCHER_TOO_SLOW" || d.RetryAfter > 0
 	case codes.Internal, codes.Unknown:
 		return d.Reason == "" || errors.Is(err, io.EOF) // the connection's, not the service's
 	default:
-		return false
+		return d.mayRepeat()
 	}
 }
 
@@ -93,52 +102,78 @@ func mayResume(err error) bool {
 type watch struct {
 	client   *Client
 	req      *classrecv1.WatchClassBeginRequest
+	opts     WatchOptions
+	yield    func(*classrecv1.WatchClassBeginResponse, error) bool
 	received uint64 // messages, in all
+	cut      bool   // and nothing has come since
 	stopped  bool   // by whoever ranges
 }
 
+var errSilent = status.Error(codes.Unavailable, "nothing was heard from the service for too long")
+
 // once tells one call's messages, and returns what it ended in, never nil.
-func (w *watch) once(ctx context.Context, yield func(*classrecv1.WatchClassBeginResponse, error) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (w *watch) once(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(w.opts.Silence, func() { cancel(errSilent) })
+	defer silence.Stop()
+
 	stream, err := w.client.WatchClassBegin(ctx, w.req, grpc.WaitForReady(w.received > 0))
 	if err != nil {
-		return err
+		return heard(ctx, err)
 	}
 	// A snapshot that is cut cannot be resumed, and the next one does not tell
 	// of what ended in between: so it is told whole or not at all.
 	var pending []*classrecv1.WatchClassBeginResponse
 	inSnapshot := w.req.GetAfterSequence() == 0
 	for {
+		silence.Reset(w.opts.Silence)
 		m, err := stream.Recv()
+		silence.Stop()
 		if err != nil {
-			return err
+			return heard(ctx, err)
 		}
 		w.received++
-		if inSnapshot {
-			if m.GetHeartbeat() != nil {
-				continue
+		if w.cut {
+			w.cut = false
+			if w.opts.Resumed != nil {
+				w.opts.Resumed(w.req.GetAfterSequence())
 			}
+		}
+		switch {
+		case inSnapshot && m.GetHeartbeat() != nil:
+			continue
+		case inSnapshot:
 			pending = append(pending, m)
 			if m.GetSynced() == nil {
 				continue
 			}
 			inSnapshot = false
-		} else {
+		case m.GetEvent() != nil && Sequence(m) <= w.req.GetAfterSequence():
+			continue // told already
+		default:
 			pending = append(pending[:0], m)
 		}
 		for _, m := range pending {
-			if !yield(m, nil) {
+			if !w.yield(m, nil) {
 				w.stopped = true
 				return context.Canceled
 			}
 		}
-		w.req.AfterSequence = Sequence(m)
+		w.req.AfterSequence = max(w.req.GetAfterSequence(), Sequence(m))
 	}
 }
 
+// heard is why a call ended, silence too.
+func heard(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+		return cause
+	}
+	return err
+}
+
 // Sequence returns the place in the log that a message stands for, to resume
-// from.
+// from; 0 for none.
 func Sequence(m *classrecv1.WatchClassBeginResponse) uint64 {
 	switch p := m.GetPayload().(type) {
 	case *classrecv1.WatchClassBeginResponse_Event:
