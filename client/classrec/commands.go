@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -16,23 +15,6 @@ import (
 	"github.com/classrec/classrec/client"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
-
-// password is how commands are given a room's password.
-type password struct {
-	RoomPassword     string `env:"CLASSREC_ROOM_PASSWORD" placeholder:"TEXT" help:"The room's password. Others on this machine can see it: better in the environment or a file."`
-	RoomPasswordFile string `placeholder:"FILE" help:"A file with the room's password."`
-}
-
-func (p password) read() (string, error) {
-	if p.RoomPasswordFile == "" {
-		return p.RoomPassword, nil
-	}
-	text, err := os.ReadFile(p.RoomPasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("--room-password-file: %w", err)
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
-}
 
 type startCommand struct {
 	Room string `arg:"" help:"The room (the platform's serial)."`
@@ -45,8 +27,23 @@ type startCommand struct {
 	Chat        bool          `default:"true" negatable:"" help:"Record chat too (yes)."`
 	MaxDuration time.Duration `placeholder:"DURATION" help:"End the class after so long; without: never."`
 	RequestID   string        `name:"request-id" placeholder:"ID" help:"Makes repeating safe: the same id gives the same recording."`
+	Wait        bool          `help:"Wait until the class is over and its files are there."`
+	DryRun      bool          `help:"Start nothing: print the equivalent grpcurl and curl commands."`
+	HTTP        string        `name:"http" env:"CLASSREC_HTTP" placeholder:"URL" help:"Where REST is, for --dry-run; without: port 8080 of the server."`
 
 	password
+}
+
+// Help has the examples.
+func (startCommand) Help() string {
+	return `The command returns when the platform has confirmed the start.
+
+Examples:
+
+    classrec start 42
+    classrec start 42 --format=webm --max-duration=90m
+    name=$(classrec start 42 -o name)
+    classrec start 42 --dry-run`
 }
 
 // Run starts a recording and prints it.
@@ -63,19 +60,27 @@ func (c startCommand) Run(a *app) error {
 		Format:       classrecv1.RecordingFormat(enum(classrecv1.RecordingFormat_value, "RECORDING_FORMAT_", c.Format)),
 		RecordType:   classrecv1.RecordType(enum(classrecv1.RecordType_value, "RECORD_TYPE_", c.Type)),
 		Layout:       classrecv1.RecordingLayout(enum(classrecv1.RecordingLayout_value, "RECORDING_LAYOUT_", c.Layout)),
-		RecordChat:   &c.Chat,
 		RequestId:    c.RequestID,
+	}
+	if !c.Chat {
+		req.RecordChat = new(false)
 	}
 	if c.MaxDuration != 0 {
 		req.MaxDuration = durationpb.New(c.MaxDuration)
 	}
+	if c.DryRun {
+		return c.dryRun(a, req)
+	}
 	ctx, cancel := a.call()
 	defer cancel()
-	resp, err := a.client.StartRecording(ctx, req)
+	r, err := a.client.Start(ctx, req)
 	if err != nil {
 		return err
 	}
-	return a.out.recording(resp.GetRecording())
+	if c.Wait {
+		return a.waitAndPrint(r.GetName(), 0)
+	}
+	return a.out.recording(r)
 }
 
 // enum is the value that a flag means; kong has checked that there is one.
@@ -86,7 +91,19 @@ func enum(values map[string]int32, prefix, text string) int32 {
 type stopCommand struct {
 	Target string `arg:"" name:"room|name" help:"The room whose class is to end, or a recording's name."`
 
+	Wait bool `help:"Wait until the files are there."`
+
 	password
+}
+
+// Help has the examples.
+func (stopCommand) Help() string {
+	return `The command returns when the platform has confirmed the end, whoever began the class. What is over already is shown as it is.
+
+Examples:
+
+    classrec stop 42
+    classrec stop rooms/42/recordings/1795343400 --wait`
 }
 
 // Run stops a recording and prints it.
@@ -101,26 +118,37 @@ func (c stopCommand) Run(a *app) error {
 	}
 	ctx, cancel := a.call()
 	defer cancel()
-	resp, err := a.client.StopRecording(ctx, req)
+	r, err := a.client.Stop(ctx, req)
 	if err != nil {
 		return err
 	}
-	return a.out.recording(resp.GetRecording())
+	if c.Wait {
+		return a.waitAndPrint(r.GetName(), 0)
+	}
+	return a.out.recording(r)
 }
 
 type getCommand struct {
 	Name string `arg:"" help:"The recording's name."`
 }
 
+// Help has the examples.
+func (getCommand) Help() string {
+	return `Examples:
+
+    classrec get rooms/42/recordings/1795343400
+    classrec get rooms/42/recordings/1795343400 -o yaml`
+}
+
 // Run prints a recording.
 func (c getCommand) Run(a *app) error {
 	ctx, cancel := a.call()
 	defer cancel()
-	resp, err := a.client.GetRecording(ctx, &classrecv1.GetRecordingRequest{Name: c.Name})
+	r, err := a.client.Get(ctx, c.Name)
 	if err != nil {
 		return err
 	}
-	return a.out.recording(resp.GetRecording())
+	return a.out.recording(r)
 }
 
 type listCommand struct {
@@ -128,6 +156,15 @@ type listCommand struct {
 	UserID string    `name:"user-id" placeholder:"ID" help:"Only of this user. One of --room and --user-id is needed."`
 	Time   time.Time `placeholder:"TIME" help:"Only the one that began then, as 2006-01-02T15:04:05Z."`
 	Limit  int       `default:"100" placeholder:"N" help:"At most so many; 0: all (${default})."`
+}
+
+// Help has the examples.
+func (listCommand) Help() string {
+	return `Examples:
+
+    classrec list --room 42
+    classrec list --room 42 --user-id alice -o json
+    classrec list --user-id alice --limit 0 -o name`
 }
 
 // Validate is called by kong.
@@ -146,36 +183,33 @@ const maxPage = 1000
 
 // Run prints recordings, over as many pages as it takes.
 func (c listCommand) Run(a *app) error {
-	req := &classrecv1.ListRecordingsRequest{Room: c.Room, UserId: c.UserID}
+	req := &classrecv1.ListRecordingsRequest{Room: c.Room, UserId: c.UserID, PageSize: maxPage}
+	if c.Limit > 0 {
+		req.PageSize = int32(min(maxPage, c.Limit))
+	}
 	if !c.Time.IsZero() {
 		req.RecordTime = timestamppb.New(c.Time)
 	}
+	ctx, cancel := a.call()
+	defer cancel()
 	all := &classrecv1.ListRecordingsResponse{}
-	for {
-		req.PageSize = maxPage
-		if c.Limit > 0 {
-			req.PageSize = int32(min(maxPage, c.Limit-len(all.GetRecordings())))
+	for r, err := range a.client.List(ctx, req) {
+		var incomplete *client.IncompleteError
+		if errors.As(err, &incomplete) {
+			a.say("The platform could not be asked (%s): what only it knows is missing.", incomplete.Err.Reason)
+			all.Incomplete = incomplete.Err.GRPCStatus().Proto()
+			break
 		}
-		page, err := c.page(a, req)
 		if err != nil {
 			return err
 		}
-		all.Recordings = append(all.Recordings, page.GetRecordings()...)
-		req.PageToken = page.GetNextPageToken()
-		if req.GetPageToken() == "" || c.Limit > 0 && len(all.GetRecordings()) >= c.Limit {
+		if c.Limit > 0 && len(all.GetRecordings()) == c.Limit {
+			a.say("There are more than %d: see --limit.", c.Limit)
 			break
 		}
-	}
-	if req.GetPageToken() != "" {
-		_, _ = fmt.Fprintf(a.stderr, "There are more than %d: see --limit.\n", c.Limit)
+		all.Recordings = append(all.Recordings, r)
 	}
 	return a.out.recordings(all)
-}
-
-func (c listCommand) page(a *app, req *classrecv1.ListRecordingsRequest) (*classrecv1.ListRecordingsResponse, error) {
-	ctx, cancel := a.call()
-	defer cancel()
-	return a.client.ListRecordings(ctx, req)
 }
 
 type watchCommand struct {
@@ -183,6 +217,17 @@ type watchCommand struct {
 	After uint64 `placeholder:"SEQUENCE" help:"Resume after this sequence, instead of beginning with what is on now."`
 
 	password
+}
+
+// Help has the examples.
+func (watchCommand) Help() string {
+	return `First come the classes that are on, then each as it begins and ends. After a cut it resumes where it was, and says so on the standard error. An interrupt ends it, which is no failure.
+
+Examples:
+
+    classrec watch 42
+    classrec watch 42 --after=812
+    classrec watch -o json | jq -c .event.recording.name`
 }
 
 // Run prints events until it is interrupted, over as many connections as it
@@ -193,9 +238,16 @@ func (c watchCommand) Run(a *app) error {
 		return err
 	}
 	req := &classrecv1.WatchClassBeginRequest{Room: c.Room, AfterSequence: c.After, RoomPassword: secret}
-	opts := client.WatchOptions{Retrying: func(err error, after time.Duration) {
-		_, _ = fmt.Fprintf(a.stderr, "Cut off (%s); again in %s.\n", client.Details(err).Message, after.Round(100*time.Millisecond))
-	}}
+	opts := client.WatchOptions{
+		Retrying: func(err error, after time.Duration) {
+			a.say("Cut off (%s); again in %s.", client.Details(err).Message, after.Round(100*time.Millisecond))
+		},
+		Resumed: func(sequence uint64) {
+			if sequence > 0 {
+				a.say("Resumed after %d.", sequence)
+			}
+		},
+	}
 	for m, err := range a.client.Watch(a.ctx, req, opts) {
 		if errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
 			return nil // that is how a watch ends
@@ -208,4 +260,50 @@ func (c watchCommand) Run(a *app) error {
 		}
 	}
 	return nil
+}
+
+type waitCommand struct {
+	Name   string        `arg:"" help:"The recording's name."`
+	Within time.Duration `placeholder:"DURATION" help:"Give up after so long; without: never."`
+}
+
+// Help has the examples.
+func (waitCommand) Help() string {
+	return `Shows on the standard error how the state changes, and the recording when its files are there (exit code 0) or it has failed (10).
+
+Examples:
+
+    classrec wait rooms/42/recordings/1795343400
+    classrec wait rooms/42/recordings/1795343400 --within=10m -o json`
+}
+
+// Run waits for a recording and prints it.
+func (c waitCommand) Run(a *app) error { return a.waitAndPrint(c.Name, c.Within) }
+
+// wait waits for a recording, and shows its states.
+func (a *app) wait(name string, within time.Duration) (*classrecv1.Recording, error) {
+	ctx := a.ctx
+	if within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within)
+		defer cancel()
+	}
+	last := ""
+	r, err := a.client.Wait(ctx, name, client.WaitOptions{Changed: func(r *classrecv1.Recording) {
+		last = state(r)
+		a.say("%s  %s", a.now().UTC().Format(time.TimeOnly), last)
+	}})
+	if err != nil && ctx.Err() != nil && last != "" {
+		a.say("%s is still %s.", name, last)
+		err = fmt.Errorf("wait for %s: %w", name, ctx.Err())
+	}
+	return r, err
+}
+
+func (a *app) waitAndPrint(name string, within time.Duration) error {
+	r, err := a.wait(name, within)
+	if r == nil {
+		return err
+	}
+	return errors.Join(a.out.recording(r), err)
 }

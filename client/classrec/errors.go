@@ -3,14 +3,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	codepb "google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/classrec/classrec/client"
 )
@@ -26,6 +28,8 @@ const (
 	exitUnavailable        = 7
 	exitFailedPrecondition = 8
 	exitExhausted          = 9
+	exitFailed             = 10
+	exitFiles              = 11
 	exitInterrupted        = 130
 )
 
@@ -50,38 +54,79 @@ func exitCode(code codes.Code) int {
 	}
 }
 
+// usageError is a command line that makes no sense, noticed late.
+type usageError struct{ error }
+
+// filesError is files that could not be fetched.
+type filesError struct{ error }
+
+func (e filesError) Unwrap() error { return e.error }
+
 // fail prints an error that is not of a call.
 func fail(w io.Writer, err error) int {
-	_, _ = fmt.Fprintf(w, "classrec: %v\n", err)
+	for line := range strings.SplitSeq(err.Error(), "\n") { // joined errors have one each
+		_, _ = fmt.Fprintf(w, "classrec: %s\n", clean(line))
+	}
 	return exitOther
+}
+
+func failUsage(w io.Writer, err error) int {
+	_, _ = fmt.Fprintf(w, "classrec: %s\nSee classrec --help.\n", clean(err.Error()))
+	return exitUsage
+}
+
+// exit prints what a command ended in, and returns its exit code.
+func (a *app) exit(err error) int {
+	var usage usageError
+	var files filesError
+	var call *client.Error
+	switch {
+	case a.ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &usage):
+		return failUsage(a.stderr, usage)
+	case errors.Is(err, client.ErrRecordingFailed):
+		fail(a.stderr, err)
+		return exitFailed
+	case errors.Is(err, client.ErrNotAvailable):
+		fail(a.stderr, err)
+		_, _ = fmt.Fprintln(a.stderr, "Hint: wait for it with --wait")
+		return exitFailedPrecondition
+	case errors.As(err, &files):
+		fail(a.stderr, err)
+		return exitFiles
+	case errors.As(err, &call):
+		return a.failCall(call.ErrorDetails)
+	case errors.Is(err, context.DeadlineExceeded):
+		fail(a.stderr, errors.New("out of time"))
+		return exitUnavailable
+	default:
+		return fail(a.stderr, err)
+	}
 }
 
 // failCall prints what a call ended in: its reason, all that the service says
 // of it, and what may help.
-func failCall(w io.Writer, server string, err error) int {
-	if _, ok := status.FromError(err); !ok {
-		return fail(w, err)
-	}
-	d := client.Details(err)
-	title := codepb.Code(d.Code).String()
+func (a *app) failCall(d client.ErrorDetails) int {
+	title := codepb.Code(d.Code).String() //nolint:gosec // codes are below 17
 	if d.Reason != "" {
 		title += " (" + d.Reason + ")"
 	}
-	_, _ = fmt.Fprintf(w, "classrec: %s: %s\n", title, d.Message)
+	a.say("classrec: %s: %s", title, d.Message)
 	for _, v := range d.Fields {
-		_, _ = fmt.Fprintf(w, "  %s: %s\n", v.Field, v.Description)
+		a.say("  %s: %s", v.Field, v.Description)
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Metadata)) {
-		_, _ = fmt.Fprintf(w, "  %s: %s\n", key, d.Metadata[key])
+		a.say("  %s: %s", key, d.Metadata[key])
 	}
-	if hint := hintFor(server, d); hint != "" {
-		_, _ = fmt.Fprintf(w, "Hint: %s\n", hint)
+	if hint := a.hint(d); hint != "" {
+		a.say("Hint: %s", hint)
 	}
 	return exitCode(d.Code)
 }
 
-// hintFor says what may help, "" when nothing is known to.
-func hintFor(server string, d client.ErrorDetails) string {
+// hint says what may help, "" when nothing is known to.
+func (a *app) hint(d client.ErrorDetails) string {
 	switch d.Reason {
 	case "CLASS_ALREADY_BEGUN":
 		return "stop it with: classrec stop " + d.Metadata["recording"]
@@ -95,8 +140,12 @@ func hintFor(server string, d client.ErrorDetails) string {
 	switch {
 	case d.RetryAfter > 0:
 		return fmt.Sprintf("try again in %s", d.RetryAfter)
+	case d.Code == codes.Unavailable && strings.Contains(d.Message, "first record does not look like a TLS handshake"):
+		return "the server talks plain text: give --plaintext if the way to it is safe"
 	case d.Code == codes.Unavailable && d.Reason == "":
-		return fmt.Sprintf("is classrecd running, with gRPC at %s? See --server and --tls", server)
+		return fmt.Sprintf("is classrecd running, with gRPC at %s? See --server, --tls and --plaintext", a.server.Server)
+	case d.Code == codes.Unauthenticated:
+		return "see --token-file"
 	case d.Code == codes.DeadlineExceeded && d.Reason == "":
 		return "give it longer with --timeout"
 	case d.Code == codes.PermissionDenied && d.Reason != "":

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -23,6 +22,7 @@ type printer struct {
 	w      io.Writer
 	format string // table, json, yaml or name
 	now    func() time.Time
+	colors bool
 }
 
 // recording prints one.
@@ -33,7 +33,7 @@ func (p printer) recording(r *classrecv1.Recording) error {
 	case "yaml":
 		return p.yaml(r)
 	case "name":
-		return p.line(r.GetName())
+		return p.line(clean(r.GetName()))
 	default:
 		return p.describe(r)
 	}
@@ -81,8 +81,8 @@ func (p printer) event(m *classrecv1.WatchClassBeginResponse) error {
 		note = " (was on already)"
 	}
 	return p.line(fmt.Sprintf("%-8d %s  %-6s  %s  %s%s", e.GetSequence(), moment(e.GetTime()),
-		short(e.GetAction().String(), "CLASS_BEGIN_ACTION_"), e.GetRecording().GetName(),
-		short(e.GetRecording().GetState().String(), "RECORDING_STATE_"), note))
+		short(e.GetAction().String(), "CLASS_BEGIN_ACTION_"), clean(e.GetRecording().GetName()),
+		p.state(e.GetRecording()), note))
 }
 
 func (p printer) line(text string) error {
@@ -99,7 +99,7 @@ func marshal(m proto.Message) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = json.Compact(&b, text)
-	return b.Bytes(), err
+	return []byte(escapeControls(b.String())), err
 }
 
 func (p printer) json(m proto.Message, indent string) error {
@@ -122,7 +122,7 @@ func (p printer) yaml(m proto.Message) error {
 	if err != nil {
 		return err
 	}
-	if text, err = yaml.JSONToYAML(text); err != nil {
+	if text, err = toYAML(text); err != nil {
 		return err
 	}
 	_, err = p.w.Write(text)
@@ -134,10 +134,28 @@ func (p printer) table(list []*classrecv1.Recording) error {
 	var c columns
 	c.add("NAME", "STATE", "BEGAN", "DURATION", "USER", "FORMAT", "TYPE", "FILES", "SIZE")
 	for _, r := range list {
-		c.add(or(r.GetName(), "-"), state(r), moment(r.GetRecordTime()), p.duration(r), or(r.GetUserId(), "-"),
+		c.add(or(clean(r.GetName()), "-"), p.state(r), moment(r.GetRecordTime()), p.duration(r), or(clean(r.GetUserId()), "-"),
 			format(r), recordType(r), strconv.Itoa(len(r.GetUrls())), size(total(r)))
 	}
 	return c.write(p.w)
+}
+
+// state is a recording's state, in its color.
+func (p printer) state(r *classrecv1.Recording) string {
+	color := ""
+	switch r.GetState() {
+	case classrecv1.RecordingState_RECORDING_STATE_AVAILABLE:
+		color = "32" // green
+	case classrecv1.RecordingState_RECORDING_STATE_FAILED:
+		color = "31" // red
+	case classrecv1.RecordingState_RECORDING_STATE_RECORDING:
+		color = "1" // bold
+	default:
+	}
+	if !p.colors || color == "" {
+		return state(r)
+	}
+	return "\x1b[" + color + "m" + state(r) + "\x1b[0m"
 }
 
 // describe prints all that is known of a recording.
@@ -145,11 +163,11 @@ func (p printer) describe(r *classrecv1.Recording) error {
 	var c columns
 	row := func(key, value string) {
 		if value != "" {
-			c.add(key, value)
+			c.add(key, clean(value))
 		}
 	}
 	row("Name", r.GetName())
-	row("State", state(r))
+	c.add("State", p.state(r))
 	row("Room", r.GetRoom())
 	row("User", r.GetUserId())
 	row("Began", moment(r.GetRecordTime()))

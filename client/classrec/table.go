@@ -40,10 +40,15 @@ func (c *columns) write(w io.Writer) error {
 	return err
 }
 
-// places is how wide a terminal shows a text.
+// places is how wide a terminal shows a text; colors take no place.
 func places(text string) int {
 	n := 0
+	inColor := false
 	for _, r := range text {
+		if inColor = inColor || r == '\x1b'; inColor {
+			inColor = r != 'm'
+			continue
+		}
 		switch width.LookupRune(r).Kind() {
 		case width.EastAsianWide, width.EastAsianFullwidth:
 			n += 2
