@@ -14,8 +14,15 @@ func (s *Server) Banner() string {
 	line := func(what, where, note string) { fmt.Fprintf(&b, "  %-12s %-29s %s\n", what, where, note) }
 	http := "http://" + dialable(s.HTTPAddr())
 	b.WriteString("classrec is up\n")
-	line("gRPC", dialable(s.GRPCAddr()), "plain text; reflection and health are on")
-	line("REST", http, "/openapi.json /healthz /readyz /metrics /files/")
+	if s.cfg.PlatformOnly {
+		line("files", http+"/files/", "/healthz /readyz /metrics")
+	} else {
+		line("gRPC", dialable(s.GRPCAddr()), "plain text; reflection and health are on")
+		if s.adminListener != nil {
+			line("admin", dialable(s.AdminAddr()), "plain text gRPC: what became of the webhooks")
+		}
+		line("REST", http, "/openapi.json /healthz /readyz /metrics /files/")
+	}
 	if s.room != nil {
 		line("room server", "https://"+dialable(s.RoomAddr()), "embedded platform; "+s.certificateNote())
 		if s.roomHTTPListener != nil {
@@ -24,7 +31,13 @@ func (s *Server) Banner() string {
 	} else {
 		line("platform", s.cfg.Platform, "")
 	}
+	if s.cfg.NATS != "" {
+		line("store", "NATS", "replica "+s.store.ReplicaID())
+	}
 	line("data", s.cfg.DataDir, "")
+	if s.cfg.PlatformOnly {
+		return b.String()
+	}
 	b.WriteString("try\n")
 	fmt.Fprintf(&b, "  %s\n  %s\n", s.tryCurl(), s.tryGRPCurl())
 	return b.String()
@@ -32,15 +45,23 @@ func (s *Server) Banner() string {
 
 // LogStart says the same as lines of log.
 func (s *Server) LogStart(log *slog.Logger) {
-	attrs := []any{
-		slog.String("grpc", s.GRPCAddr().String()), slog.String("http", s.HTTPAddr().String()),
-		slog.String("platform", s.cfg.Platform), slog.String("data", s.cfg.DataDir),
+	attrs := []any{slog.String("http", s.HTTPAddr().String()), slog.String("platform", s.cfg.Platform), slog.String("data", s.cfg.DataDir)}
+	if s.grpcListener != nil {
+		attrs = append(attrs, slog.String("grpc", s.GRPCAddr().String()))
+	}
+	if s.adminListener != nil {
+		attrs = append(attrs, slog.String("admin", s.AdminAddr().String()))
 	}
 	if s.room != nil {
 		attrs = append(attrs, slog.String("room", s.RoomAddr().String()))
 	}
+	if s.cfg.NATS != "" {
+		attrs = append(attrs, slog.String("replica", s.store.ReplicaID()))
+	}
 	log.Info("classrec is up", attrs...)
-	log.Info("to try it", slog.String("rest", s.tryCurl()), slog.String("grpc", s.tryGRPCurl()))
+	if !s.cfg.PlatformOnly {
+		log.Info("to try it", slog.String("rest", s.tryCurl()), slog.String("grpc", s.tryGRPCurl()))
+	}
 }
 
 func (s *Server) certificateNote() string {

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Part is a part, for the tests of their order.
@@ -33,3 +35,13 @@ func ErrorLog(logger *slog.Logger) *slog.Logger { return slog.New(errorLog{logge
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {
 	return certificate(cfg.withDefaults(), now)
 }
+
+// LastAlive is what a server knows from the directory of lives.
+func LastAlive(dir string, at time.Time) time.Time {
+	a := &alive{dir: dir, log: slog.New(slog.DiscardHandler)}
+	a.load()
+	return a.lastAfter(at)
+}
+
+// Registry has the metrics of a server.
+func Registry(s *Server) *prometheus.Registry { return s.metrics.registry }

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/classrec/classrec/server/internal/rehearsal"
 	"github.com/classrec/classrec/server/internal/roomserver"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -59,38 +60,43 @@ const (
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// openRoomServer makes the embedded platform, and serves it on its listeners.
+// openRoomServer makes the embedded platform, which logs to log, and serves it on
+// its listeners.
 // Our own client reaches it through the returned function: over the same wire,
 // without sockets and TLS.
-func (s *Server) openRoomServer(_ context.Context, key talkcloud.Secret) (dialFunc, error) {
+func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkcloud.Secret) (dialFunc, error) {
 	cert, err := certificate(s.cfg, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	rooms, err := readRooms(s.cfg.RoomsFile, s.cfg.Logger.With("part", "room server"))
+	rooms, err := readRooms(s.cfg.RoomsFile, log)
 	if err != nil {
 		return nil, err
 	}
-	s.room, err = roomserver.New(roomserver.Config{
+	cfg := roomserver.Config{
 		Dir:           s.cfg.path("room"),
 		FilesBaseURL:  s.filesBaseURL(),
 		EnterpriseKey: key,
 		Rooms:         rooms,
 		StrictRooms:   s.cfg.StrictRooms,
+		AdmitFile:     s.admitFile(),
 		UDPListen:     s.cfg.RoomUDPListen,
 		PublicIPs:     s.cfg.RoomPublicIPs,
 		FFmpegPath:    s.cfg.FFmpeg,
 		CloseTimeout:  s.cfg.ShutdownTimeout / 3,
-		Logger:        s.cfg.Logger.With("part", "room server"),
-	})
-	if err != nil {
+		Now:           s.cfg.Rehearsal.Clock().Now,
+		Logger:        log,
+	}
+	s.cfg.RoomLimits.apply(&cfg)
+	if s.room, err = roomserver.New(cfg); err != nil {
 		return nil, fmt.Errorf("--data-dir or --room-udp-listen: %w", err)
 	}
+	s.metrics.registry.MustRegister(newReadings(s.room.Stats, platformReadings()...))
 	s.parts.add(part{name: "room server", stop: func(context.Context) error { return s.room.Close() }})
 	s.parts.add(part{name: "recovery of recordings", run: s.room.Recover})
 
 	inProcess := bufconn.Listen(inProcessBuffer)
-	s.addHTTP("room server, in process", inProcess, s.room.Handler())
+	s.addHTTP("room server, in process", inProcess, s.room.ServiceHandler())
 	s.addHTTP("room server, https", tls.NewListener(s.roomListener, &tls.Config{
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS12,
@@ -99,5 +105,27 @@ func (s *Server) openRoomServer(_ context.Context, key talkcloud.Secret) (dialFu
 	if s.roomHTTPListener != nil {
 		s.addHTTP("room server, http", s.roomHTTPListener, s.room.Handler())
 	}
-	return func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) }, nil
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) }
+	if s.cfg.Rehearsal != nil {
+		return s.rehearse(dial), nil
+	}
+	return dial, nil
+}
+
+// rehearse puts between our client and the platform what may go wrong there.
+func (s *Server) rehearse(dial dialFunc) dialFunc {
+	r := s.cfg.Rehearsal
+	handler := r.Open(rehearsal.Platform{Handler: s.room.ServiceHandler(), Dial: dial, TimeMoved: s.room.TimeMoved})
+	s.parts.add(part{name: "rehearsal", stop: func(context.Context) error { return r.Close() }})
+	inProcess := bufconn.Listen(inProcessBuffer)
+	s.addHTTP("rehearsed platform", inProcess, handler)
+	return r.Link(func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) })
+}
+
+// files are the recorded ones.
+func (s *Server) files() http.Handler {
+	if s.cfg.Rehearsal != nil {
+		return s.cfg.Rehearsal.Files(s.room.Files())
+	}
+	return s.room.Files()
 }

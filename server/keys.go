@@ -25,17 +25,17 @@ import (
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
-// enterpriseKey reads the key that opens the record list; for the embedded
+// enterpriseKey reads the key that opens a tenant's record list; for the embedded
 // platform it makes one when none is given.
-func enterpriseKey(cfg Config) (talkcloud.Secret, error) {
-	if cfg.EnterpriseKeyFile != "" {
-		text, err := os.ReadFile(cfg.EnterpriseKeyFile)
+func enterpriseKey(cfg Config, t tenantConfig) (talkcloud.Secret, error) {
+	if t.enterpriseKeyFile != "" {
+		text, err := os.ReadFile(t.enterpriseKeyFile)
 		if err != nil {
-			return "", fmt.Errorf("--enterprise-key-file: %w", err)
+			return "", err
 		}
 		key := strings.TrimSpace(string(text))
 		if key == "" {
-			return "", fmt.Errorf("--enterprise-key-file: %s is empty", cfg.EnterpriseKeyFile)
+			return "", fmt.Errorf("%s is empty", t.enterpriseKeyFile)
 		}
 		return talkcloud.Secret(key), nil
 	}
@@ -46,13 +46,18 @@ func enterpriseKey(cfg Config) (talkcloud.Secret, error) {
 // sealingKey reads, or makes, the key that room passwords are kept under.
 func sealingKey(cfg Config) (recording.Key, error) {
 	var key recording.Key
-	path := cfg.path("seal.key")
-	text, err := keptSecret(path, len(key))
+	path, flag := cfg.path("seal.key"), ""
+	read := func() (string, error) { return keptSecret(path, len(key)) }
+	if cfg.SealKeyFile != "" { // several processes share it: none of them makes it
+		path, flag = cfg.SealKeyFile, "--seal-key-file: "
+		read = func() (string, error) { text, err := os.ReadFile(path); return strings.TrimSpace(string(text)), err }
+	}
+	text, err := read()
 	if err != nil {
-		return key, err
+		return key, fmt.Errorf("%s%w", flag, err)
 	}
 	if n, err := hex.Decode(key[:], []byte(text)); err != nil || n != len(key) {
-		return key, fmt.Errorf("%s: does not hold %d bytes in hex", path, len(key))
+		return key, fmt.Errorf("%s%s: does not hold %d bytes in hex", flag, path, len(key))
 	}
 	return key, nil
 }
@@ -222,14 +227,14 @@ func rootsFrom(path string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("--platform-ca-file: %w", err)
+		return nil, err
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--platform-ca-file: %s has no PEM certificate", path)
+		return nil, fmt.Errorf("%s has no PEM certificate", path)
 	}
 	return roots, nil
 }

@@ -64,19 +64,40 @@ func (p parts) run(ctx context.Context, timeout time.Duration) error {
 	}))
 }
 
+// errStuck is a part that has not stopped in time. What it holds ends with the
+// process.
+var errStuck = errors.New("has not stopped in time")
+
 // stop stops all parts, the last one first, and calls after for each when it
-// has been stopped.
+// has been stopped. It returns within the timeout: a part that takes longer is
+// told of, and not waited for.
 func (p parts) stop(ctx context.Context, timeout time.Duration, after func(i int)) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var errs []error
 	for i := len(p) - 1; i >= 0; i-- {
-		if p[i].stop != nil {
-			if err := p[i].stop(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("stop %s: %w", p[i].name, err))
+		stopped := make(chan error, 1)
+		go func() {
+			var err error
+			if p[i].stop != nil {
+				err = p[i].stop(ctx)
+			}
+			after(i)
+			stopped <- err
+		}()
+		var err error
+		select {
+		case err = <-stopped:
+		case <-ctx.Done():
+			select {
+			case err = <-stopped:
+			default:
+				err = errStuck
 			}
 		}
-		after(i)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", p[i].name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

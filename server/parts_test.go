@@ -104,3 +104,27 @@ func TestParts_Done(t *testing.T) {
 		}
 	})
 }
+
+// A part that does not stop is told of, and keeps neither the others nor the
+// process from stopping.
+func TestParts_Stuck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		release := make(chan struct{})
+		b, c := j.part("b"), j.part("c")
+		b.Run = func(context.Context) error { <-release; return nil }
+		c.Stop = func(context.Context) error { <-release; return nil }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		err := server.RunParts(ctx, time.Second, j.part("a"), b, c)
+		if took := time.Since(begin) - time.Hour; took != time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "stop c: has not stopped in time") || !strings.Contains(err.Error(), "stop b: has") {
+			t.Error(err)
+		}
+		close(release)
+	})
+}

@@ -11,9 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/classrec/classrec/server/internal/roomserver"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -50,19 +48,12 @@ func readRooms(path string, logger *slog.Logger) (roomConfigs, error) {
 }
 
 func parseRooms(text []byte) (roomConfigs, error) {
-	file, err := parser.ParseBytes(text, 0)
+	root, err := parseYAML(text)
 	if err != nil {
-		var at yaml.Error // its text repeats the lines around
-		if errors.As(err, &at) && at.GetToken() != nil {
-			return nil, fmt.Errorf("line %d: is not YAML", at.GetToken().Position.Line)
-		}
-		return nil, errors.New("is not YAML")
+		return nil, err
 	}
 	rooms := roomConfigs{}
-	if len(file.Docs) != 1 {
-		return nil, errors.New("is not one YAML document")
-	}
-	return rooms, eachKey(file.Docs[0].Body, func(key string, value ast.Node) error {
+	return rooms, eachKey(root, func(key string, value ast.Node) error {
 		if key != "rooms" {
 			return errors.New("has a key that is not rooms")
 		}
@@ -137,66 +128,4 @@ func isRoomID(id string) bool {
 	return id != "" && len(id) <= maxRoomBytes && utf8.ValidString(id) &&
 		id != "-" && id != "." && id != ".." && !strings.HasPrefix(id, "__") &&
 		!strings.Contains(id, "/") && !strings.ContainsFunc(id, unicode.IsControl)
-}
-
-// lineError is an error that has its line already.
-type lineError struct {
-	line int
-	err  error
-}
-
-func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
-func (e *lineError) Unwrap() error { return e.err }
-
-func atLine(node ast.Node, err error) error {
-	if inner := (*lineError)(nil); err == nil || node == nil || errors.As(err, &inner) {
-		return err
-	}
-	return &lineError{line: node.GetToken().Position.Line, err: err}
-}
-
-// eachKey calls visit for every entry of a map. Keys are as they are written:
-// room 0123 is not room 83.
-func eachKey(node ast.Node, visit func(key string, value ast.Node) error) error {
-	mapping, ok := node.(ast.MapNode)
-	if !ok {
-		if node == nil {
-			return errors.New("is empty")
-		}
-		return atLine(node, errors.New("is not a map"))
-	}
-	seen := map[string]bool{}
-	for entries := mapping.MapRange(); entries.Next(); {
-		key, err := scalar(entries.Key())
-		if err != nil {
-			return err
-		}
-		if seen[key] {
-			return atLine(entries.Key(), errors.New("has a key for the second time"))
-		}
-		seen[key] = true
-		if err := visit(key, entries.Value()); err != nil {
-			return atLine(entries.Key(), err)
-		}
-	}
-	return nil
-}
-
-// scalar is the text of a plain value, as it is written: a password of digits
-// stays as it is.
-func scalar(node ast.Node) (string, error) {
-	switch n := node.(type) {
-	case *ast.StringNode:
-		return n.Value, nil
-	case *ast.LiteralNode:
-		return n.Value.Value, nil
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return node.GetToken().Value, nil
-	}
-	return "", atLine(node, errors.New("has something that is not a text"))
-}
-
-func isNull(node ast.Node) bool {
-	_, ok := node.(*ast.NullNode)
-	return ok
 }

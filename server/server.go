@@ -22,6 +22,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,13 +31,17 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/admin"
+	"github.com/classrec/classrec/server/internal/audit"
+	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/gateway"
 	"github.com/classrec/classrec/server/internal/recording"
-	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/roomserver"
 	"github.com/classrec/classrec/server/internal/service"
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/webhook"
 )
 
 // Server is a whole classrec. Close it, or Run it, which closes it.
@@ -43,16 +49,28 @@ type Server struct {
 	cfg     Config
 	parts   parts
 	serving atomic.Bool // calls can be served
+	alive   *alive      // nil without the embedded platform
 
-	grpcListener, httpListener, roomListener, roomHTTPListener net.Listener // the last two may be nil
+	readiness readiness
+
+	grpcListener, adminListener    net.Listener // nil with PlatformOnly; the second may be
+	httpListener                   net.Listener
+	roomListener, roomHTTPListener net.Listener // may be nil
+	doors                          []*door      // all of them
 
 	store      *store.Store
-	room       *roomserver.Server // nil with TalkCloud
-	platform   *talkcloud.Client
-	rooms      *room.Manager
-	recordings *recording.Service
+	room       *roomserver.Server // nil without the embedded platform
+	sealingKey recording.Key
+	tenants    []*tenant // by name
+	webhooks   *webhook.Dispatcher
 	metrics    *metrics
+	traces     *traces
+	audit      *audit.Log // nil where none is kept
+	auth       *auth.Authenticator
+	tls        *tlsFiles  // nil in plain text
+	links      *fileLinks // nil where files are public, or another platform's
 	grpc       *grpcServer
+	admin      *grpcServer // nil where it is not served
 }
 
 // New builds a server that listens and does not serve yet: connections wait for
@@ -60,7 +78,12 @@ type Server struct {
 // where one is.
 func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg.withDefaults()}
-	if err := s.cfg.validate(); err != nil {
+	s.readiness.probing = make(chan struct{}, 1)
+	s.cfg.tenants, err = s.cfg.tenantConfigs()
+	if len(s.cfg.tenants) > 0 {
+		err = errors.Join(err, s.cfg.validate())
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -68,17 +91,37 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, build := range []func(context.Context) error{
+	builds := []func(context.Context) error{
 		s.openDataDir,
+		s.openMetrics,
+		s.openTraces,
+		s.openAudit,
+		s.openAuth,
 		s.listen,
+		s.openLinks,
 		s.openStore,
-		s.openPlatform,
-		s.openRooms,
-		s.openRecordings,
+		s.openTenants,
+		s.openWebhooks,
 		s.openGRPC,
+		s.openAdmin,
 		s.openGateway,
+		s.openReadiness,
 		s.openDrain,
-	} {
+	}
+	if s.cfg.PlatformOnly {
+		builds = []func(context.Context) error{
+			s.openDataDir,
+			s.openMetrics,
+			s.openAudit,
+			s.openAuth,
+			s.listen,
+			s.openLinks,
+			s.openPlatformOnly,
+			s.openReadiness,
+			s.openDrain,
+		}
+	}
+	for _, build := range builds {
 		if err := build(ctx); err != nil {
 			return nil, err
 		}
@@ -90,7 +133,9 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 // everything. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	s.serving.Store(true)
-	s.grpc.serving()
+	for _, g := range s.grpcServers() {
+		g.serving()
+	}
 	p := s.parts
 	s.parts = nil
 	return p.run(ctx, s.cfg.ShutdownTimeout)
@@ -105,8 +150,11 @@ func (s *Server) close(ctx context.Context) error {
 	return p.stop(ctx, s.cfg.ShutdownTimeout, func(int) {})
 }
 
-// GRPCAddr is where gRPC is served.
-func (s *Server) GRPCAddr() net.Addr { return s.grpcListener.Addr() }
+// GRPCAddr is where gRPC is served; nil with [Config.PlatformOnly].
+func (s *Server) GRPCAddr() net.Addr { return addrOf(s.grpcListener) }
+
+// AdminAddr is where the admin API is served; nil where it is not.
+func (s *Server) AdminAddr() net.Addr { return addrOf(s.adminListener) }
 
 // HTTPAddr is where REST and the files are served.
 func (s *Server) HTTPAddr() net.Addr { return s.httpListener.Addr() }
@@ -145,21 +193,35 @@ func (s *Server) openDataDir(context.Context) error {
 // listen comes before all that takes time, so that a second server, or an
 // address in use, is noticed at once.
 func (s *Server) listen(ctx context.Context) error {
+	most, plain := s.cfg.Doors.MaxConnections, false
 	listen := func(flag, address string, to *net.Listener) error {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", flag, err)
 		}
+		name := strings.TrimSuffix(strings.TrimPrefix(flag, "--"), "-listen")
+		l := newDoor(tcp, name, most, s.cfg.Doors.MaxConnectionsPerAddress, plain)
+		s.doors = append(s.doors, l)
 		*to = l
 		s.parts.add(part{name: flag, stop: func(context.Context) error { return closeListener(l) }})
 		return nil
 	}
-	if err := listen("--grpc-listen", s.cfg.GRPCListen, &s.grpcListener); err != nil {
-		return err
+	if !s.cfg.PlatformOnly {
+		if err := listen("--grpc-listen", s.cfg.GRPCListen, &s.grpcListener); err != nil {
+			return err
+		}
+		if s.cfg.AdminListen != "" {
+			if err := listen("--admin-listen", s.cfg.AdminListen, &s.adminListener); err != nil {
+				return err
+			}
+		}
 	}
+	plain = s.cfg.TLSCertFile == ""
 	if err := listen("--http-listen", s.cfg.HTTPListen, &s.httpListener); err != nil {
 		return err
 	}
+	s.metrics.registry.MustRegister(newReadings(func() []*door { return s.doors }, doorReadings()...))
+	most, plain = s.cfg.Doors.RoomMaxConnections, false
 	if !s.cfg.embedded() {
 		return nil
 	}
@@ -169,6 +231,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if s.cfg.RoomHTTPListen == "" {
 		return nil
 	}
+	plain = true
 	return listen("--room-http-listen", s.cfg.RoomHTTPListen, &s.roomHTTPListener)
 }
 
@@ -181,43 +244,32 @@ func closeListener(l net.Listener) error {
 }
 
 func (s *Server) openStore(ctx context.Context) (err error) {
-	s.store, err = store.Open(ctx, store.Config{Dir: s.cfg.path("store"), Logger: s.cfg.Logger.With("part", "store")})
-	if err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
+	cfg := store.Config{
+		LeaseTTL:     s.cfg.LeaseTTL,
+		Retention:    store.Retention{Age: max(s.cfg.EventRetention, 0), Bytes: max(s.cfg.EventRetentionBytes, 0)},
+		SyncInterval: s.cfg.SyncInterval,
+		Logger:       s.cfg.Logger.With("part", "store"),
 	}
-	s.parts.add(part{name: "store", stop: func(context.Context) error { return s.store.Close() }})
-	return nil
-}
-
-// openPlatform makes the client of the platform; when it is the embedded one,
-// also that.
-func (s *Server) openPlatform(ctx context.Context) error {
-	key, err := enterpriseKey(s.cfg)
-	if err != nil {
-		return err
-	}
-	cfg := talkcloud.Config{
-		BaseURL:         s.cfg.Platform,
-		RecordListURL:   s.cfg.RecordListURL,
-		RichRecordList:  s.cfg.RichRecordList,
-		EnterpriseKey:   key,
-		CheckroomParams: s.cfg.CheckroomParams,
-		Logger:          s.cfg.Logger.With("part", "platform"),
-	}
-	if s.cfg.embedded() {
-		dial, err := s.openRoomServer(ctx, key)
+	flag := "--data-dir"
+	if s.cfg.NATS == "" {
+		cfg.Dir = s.cfg.path("store")
+	} else {
+		flag = "--nats"
+		cfg.NATSURL, cfg.Replicas = s.cfg.NATS, s.cfg.NATSReplicas
+		cfg.NATSCredsFile, cfg.NATSCAFile = s.cfg.NATSCredsFile, s.cfg.NATSCAFile
+		key, err := sealingKey(s.cfg)
 		if err != nil {
 			return err
 		}
-		cfg.BaseURL, cfg.RichRecordList, cfg.DialContext = inProcessURL, true, dial
+		cfg.Fingerprint = key.Fingerprint()
 	}
-	if cfg.RootCAs, err = rootsFrom(s.cfg.PlatformCAFile); err != nil {
-		return err
+	if s.store, err = store.Open(ctx, cfg); err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
 	}
-	if s.platform, err = talkcloud.New(cfg); err != nil {
-		return fmt.Errorf("--platform: %w", err)
-	}
-	s.parts.add(part{name: "platform", stop: func(context.Context) error { return s.platform.Close() }})
+	s.metrics.registry.MustRegister(
+		newReadings(s.logStats, logReadings()...),
+		newReadings(s.store.Counts, stateReadings(s.tenantNames())...))
+	s.parts.add(part{name: "store", stop: func(context.Context) error { return s.store.Close() }})
 	return nil
 }
 
@@ -227,7 +279,11 @@ func (s *Server) filesBaseURL() string {
 	if s.cfg.FilesBaseURL != "" {
 		return s.cfg.FilesBaseURL
 	}
-	return (&url.URL{Scheme: "http", Host: dialable(s.HTTPAddr()), Path: "/files"}).String()
+	scheme := "http"
+	if s.tls != nil {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: dialable(s.HTTPAddr()), Path: "/files"}).String()
 }
 
 // dialable is an address under which a listener can be reached from here.
@@ -242,41 +298,47 @@ func dialable(addr net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-func (s *Server) openRooms(context.Context) error {
-	s.rooms = room.NewManager(s.platform, room.Config{Logger: s.cfg.Logger.With("part", "rooms")})
-	s.parts.add(part{name: "rooms", stop: func(context.Context) error { return s.rooms.Close() }})
-	return nil
-}
-
-func (s *Server) openRecordings(context.Context) error {
-	key, err := sealingKey(s.cfg)
-	if err != nil {
-		return err
-	}
-	s.recordings = recording.New(s.store, s.rooms, s.platform, recording.Config{
-		ProcessingTimeout: s.cfg.ProcessingTimeout,
-		SettleTime:        s.cfg.SettleTime,
-		Key:               key,
-		RichRecordList:    s.cfg.RichRecordList || s.cfg.embedded(),
-		RoomsStartEmpty:   s.cfg.embedded(),
-		Status:            service.Status,
-		Logger:            s.cfg.Logger.With("part", "recordings"),
-	})
-	s.parts.add(part{name: "recordings", run: s.recordings.Run})
-	return nil
-}
-
 func (s *Server) openGRPC(context.Context) (err error) {
-	s.metrics = newMetrics(s.recordings)
-	if s.grpc, err = newGRPCServer(s.recordings, s.metrics, s.cfg.Logger.With("part", "grpc")); err != nil {
-		return err
+	s.metrics.registry.MustRegister(newWebhookMetrics(s.webhooks))
+	s.grpc, err = s.addGRPC("gRPC server", s.grpcListener, service.New(s.recordingsOf()), []string{classrecv1.RecordingService_ServiceDesc.ServiceName})
+	return err
+}
+
+// openAdmin serves the admin API, on its own port.
+func (s *Server) openAdmin(context.Context) (err error) {
+	if s.adminListener == nil {
+		return nil
 	}
+	s.admin, err = s.addGRPC("admin server", s.adminListener, admin.New(s.webhooks, s.inspected()),
+		[]string{adminv1.WebhookService_ServiceDesc.ServiceName, adminv1.RoomService_ServiceDesc.ServiceName})
+	return err
+}
+
+// addGRPC serves an API on l.
+func (s *Server) addGRPC(name string, l net.Listener, api grpcAPI, services []string) (*grpcServer, error) {
+	g, err := newGRPCServer(api, services, s.metrics, s.traces, service.Config{
+		Auth: s.auth, HandOut: s.links.handOut, Observe: s.auditCall, Logger: s.cfg.Logger.With("part", name),
+	}, s.tls.grpc())
+	if err != nil {
+		return nil, err
+	}
+	listener := newCuttable(l)
 	s.parts.add(part{
-		name: "gRPC server",
-		run:  func(context.Context) error { return s.grpc.serve(s.grpcListener) },
-		stop: func(ctx context.Context) error { return s.grpc.stop(ctx, s.cfg.ShutdownTimeout/2) },
+		name: name,
+		run:  func(context.Context) error { return g.serve(listener) },
+		stop: func(ctx context.Context) error {
+			ctx, cancel := s.phase(ctx, deliverPart)
+			defer cancel()
+			g.stop(ctx, listener.cut)
+			return nil
+		},
 	})
-	return nil
+	return g, nil
+}
+
+// grpcServers are those that there are.
+func (s *Server) grpcServers() []*grpcServer {
+	return slices.DeleteFunc([]*grpcServer{s.grpc, s.admin}, func(g *grpcServer) bool { return g == nil })
 }
 
 // openGateway serves REST over a connection to the gRPC server that does not
@@ -285,7 +347,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 	inProcess := bufconn.Listen(256 << 10)
 	s.parts.add(part{
 		name: "gRPC server, in process",
-		run:  func(context.Context) error { return s.grpc.serve(inProcess) },
+		run:  func(context.Context) error { return s.grpc.serve(auth.InProcess(inProcess)) },
 		stop: func(context.Context) error { return inProcess.Close() },
 	})
 	conn, err := grpc.NewClient("passthrough:///in-process",
@@ -297,16 +359,47 @@ func (s *Server) openGateway(ctx context.Context) error {
 	}
 	s.parts.add(part{name: "REST connection", stop: func(context.Context) error { return conn.Close() }})
 
-	cfg := gateway.Config{Metrics: s.metrics.handler(), Ready: s.ready, Logger: s.cfg.Logger.With("part", "gateway")}
-	if s.room != nil {
-		cfg.Files = s.room.Files()
+	cfg := gateway.Config{
+		CORSOrigins: s.cfg.Doors.CORSOrigins, Hosts: s.cfg.hosts(),
+		Auth: s.auth, Metrics: s.metrics.handler(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
+		Logger: s.cfg.Logger.With("part", "gateway"),
 	}
+	cfg.DebugRooms = s.operatorsOnly(debugRooms(s.inspected()))
+	if s.room != nil {
+		cfg.Files, cfg.FilesBaseURL, cfg.Room = s.auditFiles("file", s.files()), s.filesBaseURL(), s.room.Handler()
+	}
+	cfg.MediaSources = s.mediaSources()
 	handler, err := gateway.New(ctx, conn, cfg)
 	if err != nil {
 		return fmt.Errorf("make the REST gateway: %w", err)
 	}
-	s.addHTTP("REST server", s.httpListener, handler)
+	if handler, err = s.withCallbacks(handler); err != nil {
+		return err
+	}
+	s.addHTTP("REST server", s.tls.listener(s.httpListener), handler)
 	return nil
+}
+
+// mediaSources is from where the console may play what TalkCloud keeps: its
+// record list names hosts of its own choice.
+func (s *Server) mediaSources() []string {
+	var sources []string
+	for _, t := range s.tenants {
+		if t.embedded() {
+			continue
+		}
+		scheme := "https:"
+		if u, err := url.Parse(t.tenantConfig.platform); err == nil && u.Scheme == "http" {
+			scheme = "http:"
+		}
+		if !slices.Contains(sources, "https:") {
+			sources = append(sources, "https:")
+		}
+		if !slices.Contains(sources, scheme) {
+			sources = append(sources, scheme)
+		}
+	}
+	return sources
 }
 
 // addHTTP serves handler on l.
@@ -316,7 +409,7 @@ func (s *Server) addHTTP(name string, l net.Listener, handler http.Handler) {
 		name: name,
 		run:  func(context.Context) error { return ignore(srv.Serve(l), http.ErrServerClosed) },
 		stop: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout/2)
+			ctx, cancel := s.phase(ctx, deliverPart)
 			defer cancel()
 			if srv.Shutdown(ctx) != nil {
 				return srv.Close() // whoever is not done by now is cut off
@@ -334,25 +427,23 @@ func ignore(err, expected error) error {
 	return err
 }
 
-// openDrain is the last part, so that it is the first to stop: from then on
-// the server is not ready, and streams end.
+// openDrain is the last part, so that it is the first to stop: from then on the
+// server is not ready, and no calls are taken. It listens until those that it has
+// taken are over.
 func (s *Server) openDrain(context.Context) error {
-	s.parts.add(part{name: "drain", stop: func(context.Context) error {
+	s.parts.add(part{name: "drain", stop: func(ctx context.Context) error {
 		s.serving.Store(false)
-		s.grpc.drain()
+		for _, g := range s.grpcServers() {
+			g.notServing()
+		}
+		ctx, cancel := s.phase(ctx, drainPart)
+		defer cancel()
+		for _, g := range s.grpcServers() {
+			g.drain.stop(ctx)
+		}
 		return nil
 	}})
 	return nil
-}
-
-var errNotServing = errors.New("the server is starting or stopping")
-
-// ready says whether calls can be served.
-func (s *Server) ready(context.Context) error {
-	if !s.serving.Load() {
-		return errNotServing
-	}
-	return s.store.Err()
 }
 
 // headerTimeout bounds the time in which a request's header must have come.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -27,6 +28,9 @@ func (d demoCommand) Run(flags *serverFlags) error {
 	context.AfterFunc(ctx, stop)
 	if flags.LogLevel == slog.LevelInfo {
 		flags.LogLevel = slog.LevelWarn // the demo tells its story itself
+	}
+	if flags.Scenario != "" {
+		return errors.New("--scenario: the demo has its own")
 	}
 	cfg := flags.config()
 	cfg.Logger = flags.logger(os.Stderr)

@@ -11,11 +11,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/classrec/classrec/server"
 )
@@ -60,15 +62,28 @@ func TestDefaults(t *testing.T) {
 	noEnvironment(t)
 	f := mustParse(t)
 	want := server.Config{
-		GRPCListen: "127.0.0.1:9090", HTTPListen: "127.0.0.1:8080", DataDir: "./data", Platform: server.Embedded,
+		GRPCListen: "127.0.0.1:9090", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9091", DataDir: "./data", Platform: server.Embedded,
 		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0",
-		ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 10 * time.Second,
+		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
+		FileLinkTTL:    time.Hour,
+		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
+		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
+		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
+		MaxDuration: 24 * time.Hour, ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 10 * time.Second,
 	}
-	if diff := cmp.Diff(want, f.config()); diff != "" {
+	if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
 		t.Error(diff)
 	}
 	if f.LogLevel != slog.LevelInfo || f.LogFormat != "text" {
 		t.Errorf("log %s %s", f.LogFormat, f.LogLevel)
+	}
+}
+
+// roomLimits are the defaults.
+func roomLimits() server.RoomLimits {
+	return server.RoomLimits{
+		MaxRooms: 20_000, MaxParticipants: 50_000, MaxPerRoom: 5_000, MaxMessageBytes: 1 << 20, MessagesPerSecond: 300,
+		MaxSavedMessages: 1_000, MaxSavedBytes: 4 << 20, MaxPublishers: 2_000, MaxStreams: 4, MinFree: 256 << 20,
 	}
 }
 
@@ -103,15 +118,20 @@ func TestPrecedence(t *testing.T) {
 func TestSources(t *testing.T) {
 	noEnvironment(t)
 	want := server.Config{
-		GRPCListen: "127.0.0.1:1", HTTPListen: "127.0.0.1:8080", DataDir: "./data", Platform: "https://platform.example:443",
+		GRPCListen: "127.0.0.1:1", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9091", DataDir: "./data", Platform: "https://platform.example:443",
 		CheckroomParams: map[string]string{"domain": "x", "type": "3"}, RichRecordList: true,
 		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", RoomPublicIPs: []string{"192.0.2.1", "192.0.2.2"},
-		RoomsFile: "rooms.yaml", StrictRooms: true,
-		ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 10 * time.Second,
+		RoomsFile: "rooms.yaml", StrictRooms: true, WebhooksFile: "webhooks.yaml",
+		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
+		FileLinkTTL:    time.Hour,
+		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
+		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
+		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
+		MaxDuration: 24 * time.Hour, ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}
 	check := func(t *testing.T, f *flags) {
 		t.Helper()
-		if diff := cmp.Diff(want, f.config()); diff != "" {
+		if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
 			t.Error(diff)
 		}
 		if f.LogLevel != slog.LevelDebug {
@@ -121,7 +141,7 @@ func TestSources(t *testing.T) {
 	t.Run("flags", func(t *testing.T) {
 		check(t, mustParse(t, "--grpc-listen", "127.0.0.1:1", "--platform=https://platform.example:443",
 			"--checkroom-param", "domain=x", "--checkroom-param=type=3", "--rich-record-list",
-			"--room-public-ip=192.0.2.1", "--room-public-ip=192.0.2.2", "--rooms-file=rooms.yaml", "--strict-rooms", "--processing-timeout=90m", "--log-level=debug"))
+			"--room-public-ip=192.0.2.1", "--room-public-ip=192.0.2.2", "--rooms-file=rooms.yaml", "--strict-rooms", "--webhooks-file=webhooks.yaml", "--processing-timeout=90m", "--log-level=debug"))
 	})
 	t.Run("file", func(t *testing.T) {
 		check(t, mustParse(t, "--config", yamlFileOf(t, `
@@ -132,6 +152,7 @@ rich-record-list: true
 room-public-ip: [192.0.2.1, 192.0.2.2]
 rooms-file: rooms.yaml
 strict-rooms: true
+webhooks-file: webhooks.yaml
 processing-timeout: 1h30m
 log-level: debug
 room-http-listen:
@@ -141,7 +162,7 @@ room-http-listen:
 		for name, value := range map[string]string{
 			"CLASSREC_GRPC_LISTEN": "127.0.0.1:1", "CLASSREC_PLATFORM": "https://platform.example:443",
 			"CLASSREC_CHECKROOM_PARAM": "domain=x;type=3", "CLASSREC_RICH_RECORD_LIST": "true",
-			"CLASSREC_ROOM_PUBLIC_IP": "192.0.2.1,192.0.2.2", "CLASSREC_ROOMS_FILE": "rooms.yaml", "CLASSREC_STRICT_ROOMS": "true",
+			"CLASSREC_ROOM_PUBLIC_IP": "192.0.2.1,192.0.2.2", "CLASSREC_ROOMS_FILE": "rooms.yaml", "CLASSREC_STRICT_ROOMS": "true", "CLASSREC_WEBHOOKS_FILE": "webhooks.yaml",
 			"CLASSREC_PROCESSING_TIMEOUT": "90m", "CLASSREC_LOG_LEVEL": "debug",
 		} {
 			t.Setenv(name, value)
@@ -203,11 +224,27 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The help of a command has the flags that concern it.
+func TestHelp_Token(t *testing.T) {
+	noEnvironment(t)
+	for _, args := range [][]string{{"token", "--help"}, {"token", "create", "--help"}} {
+		var stdout, stderr bytes.Buffer
+		if _, ctx, code := parse(args, &stdout, &stderr); ctx != nil || code != 0 || stderr.Len() > 0 {
+			t.Errorf("%v: exit %d: %s", args, code, &stderr)
+		}
+		for flag, there := range map[string]bool{"--tokens-file": true, "--data-dir": true, "--config": true, "--grpc-listen": false, "--nats": false} {
+			if strings.Contains(stdout.String(), "  "+flag) != there {
+				t.Errorf("%v: %s is in the help: %v", args, flag, !there)
+			}
+		}
+	}
+}
+
 // Where the server listens is said at every level.
 func TestServe_StartAtEveryLevel(t *testing.T) {
 	noEnvironment(t)
 	for _, level := range []string{"debug", "warn", "error"} {
-		f := mustParse(t, "--log-level", level, "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--room-listen=127.0.0.1:0", "--data-dir", t.TempDir())
+		f := mustParse(t, "--log-level", level, "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--room-listen=127.0.0.1:0", "--data-dir", t.TempDir())
 		read, stderr, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -230,6 +267,21 @@ func TestServe_StartAtEveryLevel(t *testing.T) {
 		}
 		if !up {
 			t.Errorf("nothing of the start with --log-level %s", level)
+		}
+	}
+}
+
+// The program says what it was built of, for people and for programs.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"version": "classrecd ", "version --json": `"version": `} {
+		var stdout, stderr bytes.Buffer
+		_, ctx, _ := parse(strings.Fields(args), &stdout, &stderr)
+		if ctx == nil {
+			t.Fatalf("%s: %s", args, stderr.String())
+		}
+		if err := ctx.Run(); err != nil || !strings.Contains(stdout.String(), want) || !strings.Contains(stdout.String(), runtime.Version()) {
+			t.Errorf("%s: %v %q", args, err, stdout.String())
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/classrec/classrec/server"
+	"github.com/classrec/classrec/server/internal/scenario"
 )
 
 func main() {
@@ -40,6 +41,10 @@ func (serveCommand) Run(flags *serverFlags) error {
 func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 	cfg := flags.config()
 	cfg.Logger = flags.logger(stderr)
+	play, err := flags.rehearse(&cfg)
+	if err != nil {
+		return err
+	}
 	s, err := server.New(ctx, cfg)
 	if err != nil {
 		return err
@@ -47,15 +52,24 @@ func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 	if flags.LogFormat == "text" && isTerminal(stderr) {
 		_, _ = io.WriteString(stderr, s.Banner())
 	} else {
-		s.LogStart(newLogger(stderr, flags.LogFormat, min(flags.LogLevel, slog.LevelInfo))) // at every --log-level
+		s.LogStart(flags.loudLogger(stderr))
 	}
-	err = s.Run(ctx)
+	if play == nil {
+		err = s.Run(ctx)
+	} else {
+		err = runScenario(ctx, s, play, scenario.Stage{Rehearsal: cfg.Rehearsal, Logger: flags.loudLogger(stderr).With("part", "scenario")})
+	}
 	cfg.Logger.Info("classrec is down")
 	return err
 }
 
 func (f *serverFlags) logger(w io.Writer) *slog.Logger {
 	return newLogger(w, f.LogFormat, f.LogLevel)
+}
+
+// loudLogger is for what is said at every --log-level.
+func (f *serverFlags) loudLogger(w io.Writer) *slog.Logger {
+	return newLogger(w, f.LogFormat, min(f.LogLevel, slog.LevelInfo))
 }
 
 func newLogger(w io.Writer, format string, level slog.Level) *slog.Logger {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type Server struct {
 // life is one run of a server.
 type life struct {
 	server *server.Server
-	conn   *grpc.ClientConn
+	conn   *grpc.ClientConn // nil with PlatformOnly
 	http   *http.Client
 	end    context.CancelFunc
 	ended  chan error // gets what Run returned
@@ -86,6 +87,33 @@ func New(tb testing.TB, changes ...func(*server.Config)) *Server {
 	return s
 }
 
+// PlatformOnly starts the embedded platform as a server of its own, for
+// replicas to share.
+func PlatformOnly(tb testing.TB) *Server {
+	tb.Helper()
+	return New(tb, func(cfg *server.Config) { cfg.PlatformOnly = true })
+}
+
+// RoomURL is where the embedded platform is served over plain http.
+func (s *Server) RoomURL() string { return "http://" + s.life.server.RoomHTTPAddr().String() }
+
+// Replica makes the server one of several on the platform and the NATS cluster
+// at urls. It is counted as dead when it is silent for ttl.
+func Replica(tb testing.TB, platform *Server, urls string, ttl time.Duration) func(*server.Config) {
+	tb.Helper()
+	key := filepath.Join(platform.Dir(), "test-seal.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return func(cfg *server.Config) {
+		cfg.NATS, cfg.LeaseTTL, cfg.SealKeyFile = urls, ttl, key
+		cfg.Platform, cfg.RichRecordList = platform.RoomURL(), true
+		cfg.FileLinkKeyFile, cfg.FilesBaseURL = filepath.Join(platform.Dir(), "file-link.key"), platform.URL()+"/files"
+		cfg.EnterpriseKeyFile = filepath.Join(platform.Dir(), "enterprise.key")
+		cfg.RoomListen, cfg.RoomHTTPListen = "", ""
+	}
+}
+
 // Start starts the server again, on other ports.
 func (s *Server) Start() {
 	s.tb.Helper()
@@ -99,11 +127,14 @@ func (s *Server) Start() {
 	run, end := context.WithCancel(context.Background())
 	l.end = end
 	go func() { l.ended <- srv.Run(run) }()
+	s.life = l
+	if s.cfg.PlatformOnly {
+		return
+	}
 	l.conn, err = grpc.NewClient(srv.GRPCAddr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		s.tb.Fatalf("make client: %v", err)
 	}
-	s.life = l
 }
 
 // Stop ends the server in order and waits for it. A stopped one stays so.
@@ -120,6 +151,9 @@ func (s *Server) Stop() {
 		s.tb.Errorf("run server: %v", err)
 	}
 	l.http.CloseIdleConnections()
+	if l.conn == nil {
+		return
+	}
 	if err := l.conn.Close(); err != nil {
 		s.tb.Errorf("close client: %v", err)
 	}

@@ -5,6 +5,8 @@ package apitest
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -190,6 +192,27 @@ func (p *Participant) Others() []string {
 		}
 	}
 	return users
+}
+
+// Present are those who are in the room now beside the participant, as far as
+// it has been told.
+func (p *Participant) Present() []string {
+	users := map[string]bool{}
+	for _, user := range p.Others() {
+		users[user] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, ev := range p.seen {
+		switch ev.Kind {
+		case talkcloud.ParticipantJoined:
+			users[string(ev.UserID)] = true
+		case talkcloud.ParticipantLeft:
+			delete(users, string(ev.UserID))
+		default:
+		}
+	}
+	return slices.Sorted(maps.Keys(users))
 }
 
 // Saved are the messages that the room had when the participant came.

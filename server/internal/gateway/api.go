@@ -13,8 +13,10 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/auth"
 )
 
 // newAPI returns the handler of /v1/.
@@ -33,6 +35,11 @@ func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handle
 		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
+		// Who asks, and from where, is forwarded; a request's own headers cannot
+		// say so. Of which trace it is, they can.
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
+			return metadata.Join(auth.Forward(r), traceContext(r))
+		}),
 		runtime.WithMiddlewares((&queryCheck{errs: errs}).middleware),
 	)
 	if err := classrecv1.RegisterRecordingServiceHandler(ctx, mux, conn); err != nil {
@@ -52,13 +59,13 @@ func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handle
 		}
 	}
 
-	// A page of another origin must not start recordings in a visitor's name.
-	origin := http.NewCrossOriginProtection()
-	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		errs.write(w, r, http.StatusForbidden, errCrossOrigin())
-	}))
 	body := &bodyReader{limit: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout, errs: errs, next: mux}
-	return noStore(origin.Handler(refuseSlashes(errs, body))), nil
+	// A page of another origin must not start recordings in a visitor's name.
+	ours, err := crossOrigin(errs, cfg.CORSOrigins, refuseSlashes(errs, body))
+	if err != nil {
+		return nil, err
+	}
+	return noStore(ours), nil
 }
 
 func noHeader(string) (string, bool) { return "", false }
@@ -111,4 +118,16 @@ func (b *bodyReader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(data))
 	b.next.ServeHTTP(w, r)
+}
+
+// traceContext is what a request says of the trace that it is part of: the
+// headers of W3C Trace Context, which gRPC has as metadata of the same names.
+func traceContext(r *http.Request) metadata.MD {
+	md := metadata.MD{}
+	for _, name := range []string{"traceparent", "tracestate"} {
+		if value := r.Header.Get(name); value != "" {
+			md.Set(name, value)
+		}
+	}
+	return md
 }

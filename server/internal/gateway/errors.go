@@ -27,6 +27,7 @@ const (
 	reasonInvalid       = "INVALID_REQUEST" // no field in particular
 	reasonBodyTooLarge  = "BODY_TOO_LARGE"
 	reasonCrossOrigin   = "CROSS_ORIGIN"
+	reasonHost          = "UNKNOWN_HOST"
 	reasonNoRoute       = "ROUTE_NOT_FOUND"
 	reasonMethod        = "METHOD_NOT_ALLOWED"
 	maxMessageInAnError = 512
@@ -59,6 +60,11 @@ func errBodyTooLarge(limit int64) *status.Status {
 
 func errCrossOrigin() *status.Status {
 	return withDetails(status.New(codes.PermissionDenied, "a page of another origin may not call this"), reasonCrossOrigin)
+}
+
+func errHost() *status.Status {
+	return withDetails(status.New(codes.PermissionDenied,
+		"the request is for a name that is not this server's; --allowed-host says which are"), reasonHost)
 }
 
 func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1) *status.Status {

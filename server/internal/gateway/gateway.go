@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway serves the API over HTTP: REST with JSON bodies, streams as
-// NDJSON or Server-Sent Events, the OpenAPI document, health, metrics and the
-// files of the embedded platform.
+// NDJSON or Server-Sent Events, the OpenAPI document, health, metrics, the web
+// console, and of the embedded platform the files and what the console's
+// classroom needs.
 //
 // Every call goes through a real gRPC connection, so that REST callers meet the
 // same validation, limits and errors as gRPC callers; an error's body is the
@@ -17,7 +18,6 @@ package gateway
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +28,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/classrec/classrec/gen/openapi"
+	"github.com/classrec/classrec/server/internal/auth"
+	"github.com/classrec/classrec/server/internal/gateway/console"
 )
 
 // Config says what is served beside the API. Its zero value serves the API
@@ -36,11 +38,39 @@ type Config struct {
 	// Files serves what is under /files/, with that prefix still in the path;
 	// nil: nothing is there.
 	Files http.Handler
+	// FilesBaseURL is what the URLs of Files begin with, as recordings name them.
+	FilesBaseURL string
+	// Room is the embedded room server. Of it WHIP, the signaling socket and
+	// checkroom are served, to pages of our own origin and to programs, so that
+	// the console has a classroom; nil: nothing is there, and it has none.
+	Room http.Handler
+	// MediaSources are the CSP sources from which the console may play
+	// recordings, beside our own origin.
+	MediaSources []string
+	// CORSOrigins are the origins whose pages may call the API and read its
+	// answers, as "https://app.example:8443"; "*": every one. nil: none but our own.
+	// See [CheckOrigin].
+	CORSOrigins []string
+	// Hosts are the names under which requests come, beside localhost and
+	// addresses; those under another name are answered 421. nil: any name. See
+	// [CheckHostName].
+	Hosts []string
+	// DebugRooms serves /debug/rooms, to those who may see it; nil: nothing is
+	// there.
+	DebugRooms http.Handler
 	// Metrics serves /metrics; nil: nothing is there.
 	Metrics http.Handler
+	// Auth finds out who asks for what is the operator's, /metrics: that needs the
+	// scope admin while anybody is asked. nil: nobody is.
+	Auth *auth.Authenticator
 	// Ready says whether calls can be served: nil error for yes. It backs
 	// /readyz, and must return within its context, which ends after 5 s.
 	Ready func(ctx context.Context) error
+	// Alive says whether the process is stuck: nil for no. It backs /healthz, and
+	// does not wait. nil: it never is.
+	Alive func() error
+	// Version is told by /healthz, in the header Classrec-Version; "": nothing is.
+	Version string
 	// MaxBodyBytes bounds a request's body; a larger one is answered 413.
 	// 0: 1 MiB.
 	MaxBodyBytes int64
@@ -54,15 +84,12 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-//go:embed index.html
-var indexPage string
-
 // readyTimeout bounds one look at [Config.Ready].
 const readyTimeout = 5 * time.Second
 
 // New returns the handler of everything. Calls go over conn, which the caller
-// owns and closes after the handler's last request; ctx bounds nothing but the
-// construction.
+// owns and closes after the handler's last request; without one, all but the
+// API is served. ctx bounds nothing but the construction.
 func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, error) {
 	if cfg.MaxBodyBytes <= 0 {
 		cfg.MaxBodyBytes = 1 << 20
@@ -76,24 +103,29 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	api, err := newAPI(ctx, conn, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("register the REST routes: %w", err)
-	}
-
 	rest := http.NewServeMux()
-	rest.HandleFunc("GET /{$}", text("text/html; charset=utf-8", indexPage))
-	rest.HandleFunc("GET /openapi.json", text("application/json", openapi.Document()))
-	rest.HandleFunc("GET /healthz", text("text/plain; charset=utf-8", "ok\n"))
+	api := http.Handler(rest)
+	if conn != nil {
+		var err error
+		if api, err = newAPI(ctx, conn, cfg); err != nil {
+			return nil, fmt.Errorf("register the REST routes: %w", err)
+		}
+		if err := addPages(rest, cfg); err != nil {
+			return nil, err
+		}
+	}
+	rest.HandleFunc("GET /healthz", healthz(cfg))
 	rest.HandleFunc("GET /readyz", readyz(cfg.Ready))
 	if cfg.Metrics != nil {
-		rest.Handle("GET /metrics", cfg.Metrics)
+		rest.Handle("GET /metrics", operators(cfg, cfg.Metrics))
+	}
+	if cfg.DebugRooms != nil {
+		rest.Handle("GET /debug/rooms", cfg.DebugRooms)
 	}
 	if cfg.Files != nil {
 		rest.Handle("/files/", cfg.Files)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+	return forBrowsers(cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The API is kept out of http.ServeMux, which would answer a path such
 		// as /v1/rooms//recordings with a redirect instead of an error.
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
@@ -101,7 +133,29 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 			return
 		}
 		rest.ServeHTTP(w, r)
-	}), nil
+	})), nil
+}
+
+// addPages serves the console, the doors that its classroom uses, and the
+// OpenAPI document.
+func addPages(rest *http.ServeMux, cfg Config) error {
+	pages, err := console.New(console.Config{
+		Classroom: cfg.Room != nil, FilesBaseURL: cfg.FilesBaseURL, MediaSources: cfg.MediaSources,
+	})
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{"/{$}", "/docs", console.Prefix} {
+		rest.Handle(path, pages)
+	}
+	if cfg.Room != nil {
+		room := ownOrigin(&errorWriter{json: newJSON(), logger: cfg.Logger}, cfg.Room)
+		for _, path := range roomDoors() {
+			rest.Handle(path, room)
+		}
+	}
+	rest.HandleFunc("GET /openapi.json", text("application/json", openapi.Document()))
+	return nil
 }
 
 // text answers with the same text always.
@@ -112,7 +166,26 @@ func text(contentType, body string) http.HandlerFunc {
 	}
 }
 
-// readyz answers 200 when ready says so, else 503 with its reason.
+// healthz answers 200 unless the process is stuck, else 503 with the reason.
+func healthz(cfg Config) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if cfg.Version != "" {
+			w.Header().Set("Classrec-Version", cfg.Version)
+		}
+		if cfg.Alive != nil {
+			if err := cfg.Alive(); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				_, _ = fmt.Fprintf(w, "stuck: %v\n", err)
+				return
+			}
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	}
+}
+
+// readyz answers 200 when ready says so, else 503 with its reasons, one a line.
 func readyz(ready func(context.Context) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -122,7 +195,9 @@ func readyz(ready func(context.Context) error) http.HandlerFunc {
 			defer cancel()
 			if err := ready(ctx); err != nil {
 				w.WriteHeader(http.StatusServiceUnavailable)
-				_, _ = fmt.Fprintf(w, "not ready: %v\n", err)
+				for reason := range strings.SplitSeq(err.Error(), "\n") {
+					_, _ = fmt.Fprintf(w, "not ready: %s\n", reason)
+				}
 				return
 			}
 		}

@@ -174,7 +174,9 @@ func TestPages(t *testing.T) {
 		path, contentType, contains string
 		status                      int
 	}{
-		{"/", "text/html; charset=utf-8", `href="/openapi.json"`, 200},
+		{"/", "text/html; charset=utf-8", `src="/console/main.js"`, 200},
+		{"/docs", "text/html; charset=utf-8", `src="/console/reference.js"`, 200},
+		{"/console/settings.json", "application/json", `"classroom":false`, 200},
 		{"/openapi.json", "application/json", `"/v1/rooms/{room}/recordings"`, 200},
 		{"/healthz", "text/plain; charset=utf-8", "ok", 200},
 		{"/readyz", "text/plain; charset=utf-8", "ok", 200},
@@ -205,5 +207,16 @@ func TestReadyz_NotReady(t *testing.T) {
 	})
 	if a := send(t, "GET", base+"/readyz", ""); a.status != 503 || !strings.Contains(string(a.body), "unexpected EOF") {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// A process that is stuck is not alive, and says why.
+func TestHealthz_Stuck(t *testing.T) {
+	t.Parallel()
+	base := newGateway(t, &service{}, gateway.Config{
+		Alive: func() error { return io.ErrNoProgress }, Version: "v1.2.3",
+	})
+	if a := send(t, "GET", base+"/healthz", ""); a.status != 503 || string(a.body) != "stuck: multiple Read calls return no data or error\n" || a.header.Get("Classrec-Version") != "v1.2.3" {
+		t.Errorf("%d %s %v", a.status, a.body, a.header)
 	}
 }

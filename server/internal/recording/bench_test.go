@@ -44,7 +44,7 @@ func TestBenchIdleSession(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	watch := func(roomID string) {
-		w, err := s.Watch(ctx, &classrecv1.WatchClassBeginRequest{Room: roomID})
+		w, err := s.Watch(ctx, &classrecv1.WatchClassBeginRequest{Room: roomID}, nil)
 		if err != nil {
 			t.Error(err)
 			return

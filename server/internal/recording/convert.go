@@ -53,10 +53,10 @@ func describe(r *classrecv1.Recording, msg talkcloud.Message) {
 	}
 	r.RecordType = classrecv1.RecordType_RECORD_TYPE_UNSPECIFIED
 	if begin.HasRecordType {
-		r.RecordType = known(classrecv1.RecordType_name, classrecv1.RecordType(begin.RecordType+1))
+		r.RecordType = known(classrecv1.RecordType_name, classrecv1.RecordType(begin.RecordType+1)) //nolint:gosec // what is no known value becomes none
 	}
-	r.Format = known(classrecv1.RecordingFormat_name, classrecv1.RecordingFormat(begin.Convert+1))
-	r.Layout = known(classrecv1.RecordingLayout_name, classrecv1.RecordingLayout(begin.Layout+1))
+	r.Format = known(classrecv1.RecordingFormat_name, classrecv1.RecordingFormat(begin.Convert+1)) //nolint:gosec // what is no known value becomes none
+	r.Layout = known(classrecv1.RecordingLayout_name, classrecv1.RecordingLayout(begin.Layout+1))  //nolint:gosec // what is no known value becomes none
 	r.RecordChat = begin.RecordChat
 }
 

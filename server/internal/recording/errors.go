@@ -12,6 +12,7 @@ import (
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 
+	"github.com/classrec/classrec/server/internal/admission"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -70,6 +71,14 @@ func errRecordingNotFound(name string) error {
 	return &Error{Kind: KindNotFound, Reason: "RECORDING_NOT_FOUND", Message: fmt.Sprintf("no recording %s", name), Metadata: map[string]string{"recording": name}}
 }
 
+// ErrNoRecording is the error of a recording that does not exist.
+func ErrNoRecording(name string) error { return errRecordingNotFound(name) }
+
+// ErrNoRoom is the error of a room that the platform does not know.
+func ErrNoRoom(roomID string) error {
+	return platform(talkcloud.MissingRoom(talkcloud.RoomID(roomID)))
+}
+
 func errNoClass(roomID string) error {
 	return &Error{Kind: KindNotFound, Reason: "NO_CLASS", Message: fmt.Sprintf("no class is on in room %s, and none is known", roomID), Metadata: map[string]string{"room": roomID}}
 }
@@ -104,9 +113,22 @@ func errFilesNotListed(cause error) error {
 	}
 }
 
+func errFilesNotFetchable(n, of int, cause error) error {
+	return &Error{
+		Kind: KindDeadlineExceeded, Reason: "FILES_NOT_FETCHABLE", err: cause,
+		Message: fmt.Sprintf("the platform lists the files, but they cannot all be fetched: file %d of %d%s", n, of, because(cause)),
+	}
+}
+
+// The reasons for which watches end that are behind.
+const (
+	reasonTooSlow = "WATCHER_TOO_SLOW"
+	reasonTooOld  = "SEQUENCE_TOO_OLD"
+)
+
 func errTooSlow(resume uint64) error {
 	return &Error{
-		Kind: KindResourceExhausted, Reason: "WATCHER_TOO_SLOW", RetryAfter: time.Second,
+		Kind: KindResourceExhausted, Reason: reasonTooSlow, RetryAfter: time.Second,
 		Message:  "events came faster than they were read; watch again after resume_sequence",
 		Metadata: map[string]string{"resume_sequence": strconv.FormatUint(resume, 10)},
 	}
@@ -114,8 +136,8 @@ func errTooSlow(resume uint64) error {
 
 func errTooOld(oldest uint64) error {
 	return &Error{
-		Kind: KindOutOfRange, Reason: "SEQUENCE_TOO_OLD", Field: "after_sequence",
-		Message:  fmt.Sprintf("events after after_sequence are not kept any more; the oldest has sequence %d", oldest),
+		Kind: KindOutOfRange, Reason: reasonTooOld, Field: "after_sequence",
+		Message:  fmt.Sprintf("events right after after_sequence are not kept any more; watch after %d to get all that are, from %d on", oldest-1, oldest),
 		Metadata: map[string]string{"oldest_sequence": strconv.FormatUint(oldest, 10)},
 	}
 }
@@ -125,6 +147,20 @@ func errUnknownSequence(last uint64) error {
 		Kind: KindOutOfRange, Reason: "SEQUENCE_UNKNOWN", Field: "after_sequence",
 		Message:  fmt.Sprintf("after_sequence has not been yet; the last sequence is %d", last),
 		Metadata: map[string]string{"last_sequence": strconv.FormatUint(last, 10)},
+	}
+}
+
+func errListTimeout(cause error) error {
+	return &Error{
+		Kind: KindDeadlineExceeded, Reason: "PLATFORM_TIMEOUT", RetryAfter: time.Second, err: cause,
+		Message: "the platform does not say in time what it lists: what only it knows is missing",
+	}
+}
+
+func errListAlone() error {
+	return &Error{
+		Kind: KindUnavailable, Reason: "PLATFORM_UNAVAILABLE", RetryAfter: time.Second,
+		Message: "the platform could not be asked for an earlier page: what only it knows is missing; begin the list anew",
 	}
 }
 
@@ -144,17 +180,31 @@ func because(cause error) string {
 	return ": " + cause.Error()
 }
 
+func errLimit(e *admission.Error) error {
+	scope := "process"
+	if e.OfTenant {
+		scope = "tenant"
+	}
+	return &Error{
+		Kind: KindResourceExhausted, Reason: "LIMIT_EXCEEDED", RetryAfter: e.RetryAfter, err: e, Message: e.Error(),
+		Metadata: map[string]string{"limit": e.Limit, "value": strconv.FormatFloat(e.Value, 'f', -1, 64), "scope": scope},
+	}
+}
+
 // public makes any error of the packages below an [Error]. Context errors stay
 // as they are.
 func public(err error) error {
 	var known *Error
 	var refused *talkcloud.RefusedError
 	var wire *talkcloud.Error
+	var limit *admission.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &limit):
+		return errLimit(limit)
 	case errors.As(err, &refused):
 		return refusal(refused)
 	case errors.Is(err, room.ErrNotConfirmed):

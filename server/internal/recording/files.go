@@ -5,9 +5,11 @@ package recording
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
@@ -18,14 +20,14 @@ import (
 
 // poll looks for the files of a recording in PROCESSING until the platform
 // lists them or its deadline has passed.
-func (w *worker) poll(ctx context.Context, e *store.Entry) {
+func (w *worker) poll(ctx context.Context, t *tenure, e *store.Entry) {
 	id := e.Record.GetId()
 	if w.polling[id] {
 		return
 	}
 	w.polling[id] = true
 	w.child(ctx, func() func() {
-		outcome := w.s.awaitFiles(ctx, e.Record)
+		outcome := w.s.awaitFiles(t.ctx, e.Record) //nolint:contextcheck // made of ctx, it ends with the tenure too
 		return func() {
 			delete(w.polling, id)
 			if outcome != nil {
@@ -36,43 +38,128 @@ func (w *worker) poll(ctx context.Context, e *store.Entry) {
 }
 
 // awaitFiles returns listed or notListed, or nil when ctx ended.
-func (s *Service) awaitFiles(ctx context.Context, rec *storev1.Record) event {
+func (s *Service) awaitFiles(ctx context.Context, rec *storev1.Record) (outcome event) {
+	ctx, end := s.trace(ctx, rec, "await files")
+	defer func() { end(missing(outcome)) }()
 	deadline := rec.GetDeadline().AsTime()
+	one, leave := s.pollers.enter(rec.GetRecording().GetRoom(), rec.GetId())
+	defer leave()
 	pause := s.cfg.PollMin
-	var last []*classrecv1.RecordingFile
-	var since time.Time // the platform has listed just these
+	look := search{s: s, rec: rec}
 	for {
-		files, done, err := s.findFiles(ctx, rec)
-		if err == nil && !sameURLs(files, last) {
-			last, since = files, time.Now()
+		moved := s.cfg.Clock.Moved()
+		changed, done, err := look.again(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case done && err == nil:
+			return listed{files: look.files}
+		case !s.now().Before(deadline):
+			return look.giveUp(ctx, err)
+		case changed:
 			pause = s.cfg.PollMin
 		}
-		if err == nil && len(files) > 0 && !done {
-			// Without the platform's word that all is there, an answer that
-			// stays the same is the best evidence there is.
-			done = time.Since(since) >= s.cfg.SettleTime
-		}
-		if err == nil && done {
-			return listed{files: files}
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !time.Now().Before(deadline) {
-			if len(last) > 0 {
-				return listed{files: last}
-			}
-			return notListed{status: s.cfg.Status(errFilesNotListed(public(err)))}
-		}
-		timer := time.NewTimer(min(pause, max(time.Until(deadline), time.Millisecond)))
+		wait := max(time.Millisecond, min(pause, s.cfg.Clock.Until(deadline), look.settling()))
+		s.pollers.note(one, s.now().Add(wait), err)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+			pause = min(2*pause, s.cfg.PollMax)
+		case <-one.nudges:
+			pause = s.cfg.PollMin
+		case <-moved:
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
 		}
-		pause = min(2*pause, s.cfg.PollMax)
+		timer.Stop()
 	}
+}
+
+// search is the look-out for the files of one recording.
+type search struct {
+	s   *Service
+	rec *storev1.Record
+
+	files []*classrecv1.RecordingFile // as last listed
+	since time.Time                   // the platform has listed just these
+	told  bool                        // the log knows that they cannot be fetched
+}
+
+// again looks once. changed says that the list is another one than before, and
+// done that all is listed; then err is nil when all of it can be fetched now.
+func (l *search) again(ctx context.Context) (changed, done bool, err error) {
+	files, done, err := l.s.findFiles(ctx, l.rec)
+	if err != nil {
+		return false, false, err
+	}
+	if changed = !sameURLs(files, l.files); changed {
+		l.since = l.s.now()
+	}
+	l.files = files // of the same URLs, the platform may tell more by now
+	if len(files) > 0 && !done {
+		// Without the platform's word that all is there, an answer that stays
+		// the same is the best evidence there is.
+		done = l.s.cfg.Clock.Since(l.since) >= l.s.cfg.SettleTime
+	}
+	if !done {
+		return changed, false, nil
+	}
+	return changed, true, l.fetchable(ctx)
+}
+
+// settling returns for how long the list has yet to stay as it is; if nothing is
+// listed, or it has stayed for long enough, longer than anything.
+func (l *search) settling() time.Duration {
+	if left := l.s.cfg.Clock.Until(l.since.Add(l.s.cfg.SettleTime)); len(l.files) > 0 && left > 0 {
+		return left
+	}
+	return math.MaxInt64
+}
+
+// giveUp tells how it ends when the time is up: with what is listed, if that
+// can be fetched.
+func (l *search) giveUp(ctx context.Context, err error) event {
+	if len(l.files) == 0 {
+		return notListed{status: l.s.cfg.Status(errFilesNotListed(public(err)))}
+	}
+	switch err := l.fetchable(ctx); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return notListed{status: l.s.cfg.Status(err), files: l.files}
+	}
+	return listed{files: l.files}
+}
+
+const (
+	// maxFileChecks is how many files of one recording are asked for at once.
+	maxFileChecks = 8
+	// fileCheckTimeout bounds one check of all files of a recording.
+	fileCheckTimeout = time.Minute
+)
+
+// fetchable asks for all files, and returns which one cannot be fetched.
+func (l *search) fetchable(ctx context.Context) error {
+	if l.s.cfg.SkipFileCheck {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, fileCheckTimeout)
+	defer cancel()
+	group, each := errgroup.WithContext(bounded)
+	group.SetLimit(maxFileChecks)
+	for i, f := range l.files {
+		group.Go(func() error {
+			if err := l.s.cfg.Fetchable(each, f.GetUrl()); err != nil {
+				return errFilesNotFetchable(i+1, len(l.files), public(err))
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	if err != nil && !l.told && ctx.Err() == nil {
+		l.told = true
+		l.s.logOf(l.rec).Info("the files are listed, and cannot be fetched yet", "error", err)
+	}
+	return err
 }
 
 // findFiles asks the platform once. done says that the platform calls the

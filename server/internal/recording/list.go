@@ -10,12 +10,14 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/admission"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -28,6 +30,16 @@ const (
 // Get returns a recording by name: from the store, or else what the platform
 // lists under its recordts. Errors: see GetRecording in the API.
 func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, error) {
+	if err := s.cfg.Admission.Call(admission.Read); err != nil {
+		return nil, public(err)
+	}
+	return s.get(ctx, name)
+}
+
+func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, error) {
+	if err := s.store.Sync(ctx); err != nil {
+		return nil, public(err)
+	}
 	e, err := s.store.ByName(s.cfg.Tenant, name)
 	if err == nil {
 		return e.Record.GetRecording(), nil
@@ -56,48 +68,85 @@ func (s *Service) Get(ctx context.Context, name string) (*classrecv1.Recording, 
 	return r, nil
 }
 
-// List returns one page of what the store and the platform know, and the token
-// of the next page or "". Errors: see ListRecordings in the API.
-func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsRequest) ([]*classrecv1.Recording, string, error) {
+// List returns one page of what the store and the platform know. Rooms that are
+// not visible are passed over; nil: all are. A platform that is not reached, or
+// does not answer in time, leaves it incomplete. Errors: see ListRecordings in the
+// API.
+func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsRequest, visible func(room string) bool) (*classrecv1.ListRecordingsResponse, error) {
 	size := int(req.GetPageSize())
 	if size == 0 {
 		size = defaultPageSize
 	}
 	size = min(size, maxPageSize)
-	at, err := parsePageToken(req)
+	at, err := s.parsePageToken(req)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	foreign, err := s.foreign(ctx, req)
-	if err != nil {
-		return nil, "", public(err)
+	if err := s.cfg.Admission.Call(admission.Read); err != nil {
+		return nil, public(err)
+	}
+	if err := s.store.Sync(ctx); err != nil {
+		return nil, public(err)
+	}
+	var foreign []foreignRecording
+	var missing error                             // why the platform's part is
+	if visible == nil || visible(req.GetRoom()) { // of a list over rooms, nobody knows which room it is
+		if at.Alone {
+			missing = errListAlone()
+		} else if foreign, missing, err = s.foreignInTime(ctx, req); err != nil {
+			return nil, public(err)
+		}
 	}
 	// Two sequences, each in order: merge them from where the last page ended.
-	filter := store.Filter{Room: req.GetRoom(), UserID: req.GetUserId()}
+	filter := store.Filter{Room: req.GetRoom(), UserID: req.GetUserId(), Visible: visible}
 	if t := req.GetRecordTime(); t != nil {
 		filter.RecordTime = t.GetSeconds()
 	}
 	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
 	foreign = slices.DeleteFunc(foreign, func(f foreignRecording) bool { return at.Foreign != nil && !at.Foreign.before(f.key) })
 
-	var page []*classrecv1.Recording
+	page := &classrecv1.ListRecordingsResponse{}
 	next := at
-	for len(page) < size && (len(entries) > 0 || len(foreign) > 0) {
+	for len(page.GetRecordings()) < size && (len(entries) > 0 || len(foreign) > 0) {
 		if len(foreign) > 0 && (len(entries) == 0 || foreign[0].key.Time > recordTS(entries[0])) {
-			page = append(page, foreign[0].Recording)
+			page.Recordings = append(page.Recordings, foreign[0].Recording)
 			next.Foreign = &foreign[0].key
 			foreign = foreign[1:]
 			continue
 		}
-		page = append(page, entries[0].Record.GetRecording())
+		page.Recordings = append(page.Recordings, entries[0].Record.GetRecording())
 		next.Store = store.CursorOf(entries[0])
 		entries = entries[1:]
 	}
-	if len(entries) == 0 && len(foreign) == 0 && !more {
-		return page, "", nil
+	if missing != nil {
+		next.Alone, page.Incomplete = true, s.cfg.Status(missing)
 	}
-	next.Filter = filterHash(req)
-	return page, next.String(), nil
+	if len(entries) > 0 || len(foreign) > 0 || more {
+		next.Filter = s.filterHash(req)
+		page.NextPageToken = next.String()
+	}
+	return page, nil
+}
+
+// foreignInTime is foreign within [Config.ListTimeout]. missing is why the
+// platform could not be asked, where the rest of the list does not depend on that.
+func (s *Service) foreignInTime(ctx context.Context, req *classrecv1.ListRecordingsRequest) (found []foreignRecording, missing, err error) {
+	patience := s.cfg.ListTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)*3/4)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	found, err = s.foreign(bounded, req)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return found, nil, err
+	case bounded.Err() != nil:
+		return nil, errListTimeout(err), nil
+	case talkcloud.KindOf(err) == talkcloud.KindUnavailable, talkcloud.KindOf(err) == talkcloud.KindDeadline:
+		return nil, public(err), nil
+	}
+	return nil, nil, err
 }
 
 func recordTS(e *store.Entry) int64 { return e.Record.GetRecording().GetRecordTime().GetSeconds() }
@@ -281,6 +330,7 @@ func keyOf(r *classrecv1.Recording) foreignKey {
 type pageToken struct {
 	Store   store.Cursor `json:"s"`
 	Foreign *foreignKey  `json:"f,omitempty"`
+	Alone   bool         `json:"a,omitempty"` // the platform could not be asked: what it lists would come out of order
 	Filter  []byte       `json:"q"`
 }
 
@@ -292,7 +342,7 @@ func (t pageToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-func parsePageToken(req *classrecv1.ListRecordingsRequest) (pageToken, error) {
+func (s *Service) parsePageToken(req *classrecv1.ListRecordingsRequest) (pageToken, error) {
 	var t pageToken
 	if req.GetPageToken() == "" {
 		return t, nil
@@ -301,19 +351,19 @@ func parsePageToken(req *classrecv1.ListRecordingsRequest) (pageToken, error) {
 	if err != nil {
 		return t, errPageToken()
 	}
-	if err := json.Unmarshal(raw, &t); err != nil || !slices.Equal(t.Filter, filterHash(req)) {
+	if err := json.Unmarshal(raw, &t); err != nil || !slices.Equal(t.Filter, s.filterHash(req)) {
 		return t, errPageToken()
 	}
 	return t, nil
 }
 
-// filterHash identifies what a page token belongs to.
-func filterHash(req *classrecv1.ListRecordingsRequest) []byte {
+// filterHash identifies what a page token belongs to: a list of this tenant.
+func (s *Service) filterHash(req *classrecv1.ListRecordingsRequest) []byte {
 	filter := &classrecv1.ListRecordingsRequest{Room: req.GetRoom(), UserId: req.GetUserId(), RecordTime: req.GetRecordTime()}
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(filter)
 	if err != nil {
 		return nil
 	}
-	sum := sha256.Sum256(raw)
+	sum := sha256.Sum256(append([]byte(s.cfg.Tenant+"\x00"), raw...))
 	return sum[:8]
 }

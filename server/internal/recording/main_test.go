@@ -44,7 +44,13 @@ func config() recording.Config {
 
 func newLife(t testing.TB, st *store.Store, client *talkcloud.Client, cfg recording.Config) *life {
 	t.Helper()
-	rooms := room.NewManager(client, room.Config{BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond})
+	return newLifeIn(t, st, client, room.Config{BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond}, cfg)
+}
+
+// newLifeIn is newLife with rooms of another kind.
+func newLifeIn(t testing.TB, st *store.Store, client *talkcloud.Client, in room.Config, cfg recording.Config) *life {
+	t.Helper()
+	rooms := room.NewManager(client, in)
 	s := recording.New(st, rooms, client, cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -128,7 +134,7 @@ func wantReason(t testing.TB, err error, kind recording.Kind, reason string) *re
 func follow(t testing.TB, s *life, req *classrecv1.WatchClassBeginRequest) func() *classrecv1.WatchClassBeginResponse {
 	t.Helper()
 	ctx := testContext(t)
-	w, err := s.Watch(ctx, req)
+	w, err := s.Watch(ctx, req, nil)
 	if err != nil {
 		t.Fatalf("watch: %v", err)
 	}

@@ -6,13 +6,15 @@ import (
 	"context"
 	"time"
 
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
 // beInRoom sees to it that the room is joined, as whom the recording asks for.
-func (w *worker) beInRoom(ctx context.Context, live *store.Entry) (due time.Time) {
+func (w *worker) beInRoom(ctx context.Context, t *tenure, live *store.Entry) (due time.Time) {
 	if w.joining {
 		return time.Time{}
 	}
@@ -23,15 +25,35 @@ func (w *worker) beInRoom(ctx context.Context, live *store.Entry) (due time.Time
 			return time.Time{}
 		}
 	}
-	if at := w.retry.at; time.Now().Before(at) && !w.fresh(live) {
+	if at := w.retry.at; w.s.now().Before(at) && !w.fresh(live) {
 		return at
 	}
 	w.joining = true
 	w.child(ctx, func() func() {
-		session, err := w.s.rooms.Acquire(ctx, as)
-		return func() { w.joined(ctx, as, id, session, err) }
+		session, err := w.enterRoom(t.ctx, as, live) //nolint:contextcheck // it comes from run's
+		return func() {
+			w.joining = false
+			if w.tenure.Load() != t || t.ctx.Err() != nil { // the room may be another's by now
+				if err == nil {
+					session.Release()
+				}
+				return
+			}
+			w.joined(ctx, as, id, session, err)
+		}
 	})
 	return time.Time{}
+}
+
+// enterRoom joins the room, for a recording where live is one.
+func (w *worker) enterRoom(ctx context.Context, as talkcloud.JoinOptions, live *store.Entry) (_ *room.Session, err error) {
+	rec := &storev1.Record{Recording: &classrecv1.Recording{Room: w.room}}
+	if live != nil {
+		rec = live.Record
+	}
+	ctx, end := w.s.trace(ctx, rec, "enter room")
+	defer func() { end(err) }()
+	return w.s.rooms.Acquire(ctx, as)
 }
 
 // fresh tells a start that no join has been tried for: it does not wait for
@@ -56,7 +78,7 @@ func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id strin
 	}
 	password, err := w.s.cfg.Key.open(live.Record.GetId(), join.GetSealedPassword())
 	if err != nil {
-		w.log.Error("the room's password cannot be read; joining without", "recording", live.Record.GetRecording().GetName(), "error", err)
+		w.s.logOf(live.Record).Error("the room's password cannot be read; joining without", "error", err)
 	}
 	as.Password = password
 	if !w.evicted {
@@ -69,7 +91,6 @@ func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id strin
 // failed concerns nobody but those for whom it was made: others, who come with
 // another password, are yet to be tried.
 func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string, session *room.Session, err error) {
-	w.joining = false
 	if err == nil {
 		w.leave()
 		w.session, w.joinedAs = session, as.UserID
@@ -83,10 +104,15 @@ func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string
 	}
 	err = public(err)
 	w.trouble.Store(&err)
-	w.retry.next()
-	w.log.Warn("cannot enter the room", "error", err, "attempt", w.retry.attempt)
+	w.retry.next(w.s.now())
 	live := w.live()
 	own := live != nil && live.Record.GetId() == id
+	if log := w.log; !w.heard(own, live) {
+		if own {
+			log = w.s.logOf(live.Record)
+		}
+		log.Warn("cannot enter the room", "error", err, "attempt", w.retry.attempt)
+	}
 	switch {
 	case own && isStarting(live):
 		w.retry.subject = id
@@ -100,6 +126,11 @@ func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string
 	} else {
 		w.refuse(as.Password, err)
 	}
+}
+
+// heard tells whether a failed join ends a call, whose line has the error then.
+func (w *worker) heard(own bool, live *store.Entry) bool {
+	return own && isStarting(live) && w.starts.Load() > 0 || len(w.waiting) > 0
 }
 
 // refuse answers those who wait for a join with a password. The next of the
@@ -134,11 +165,12 @@ func (w *worker) leave() {
 	w.sub.Close()
 	w.session.Release()
 	w.session, w.sub, w.joinedAs = nil, nil, ""
-	w.synced, w.lost, w.class, w.away, w.op = false, false, nil, time.Time{}, nil
+	w.synced, w.lost, w.reborn, w.class, w.away, w.offline, w.op = false, false, false, nil, time.Time{}, false, nil
 }
 
+// events returns what the session sees, nil while the room must not be acted in.
 func (w *worker) events() <-chan *room.Event {
-	if w.sub == nil {
+	if t := w.tenure.Load(); w.sub == nil || t == nil || t.ctx.Err() != nil {
 		return nil
 	}
 	return w.sub.C

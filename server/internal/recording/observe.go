@@ -30,10 +30,10 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 			w.ended(ctx, ev.Message, ev.InList)
 		}
 	case room.Connected:
-		w.lost = ev.StateLost
+		w.lost, w.offline = ev.StateLost, false
 		w.trouble.Store(nil)
 	case room.Disconnected:
-		w.away = ev.At
+		w.away, w.offline = ev.At, true
 		if ev.Err != nil {
 			err := public(ev.Err)
 			w.trouble.Store(&err)
@@ -46,7 +46,8 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 	w.synced, w.op = true, nil
 	live := w.live()
-	w.lost = ev.Vacant || w.s.cfg.RoomsStartEmpty && live != nil && live.Record.GetId() == w.carried
+	w.reborn = w.s.cfg.RoomsStartEmpty && live != nil && live.Record.GetId() == w.carried
+	w.lost = ev.Vacant || w.reborn
 	w.carried = ""
 	for _, m := range ev.Messages {
 		if m.Key() == talkcloud.MessageClassBegin {
@@ -69,10 +70,11 @@ func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) 
 				w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg), inList: false})
 				return
 			}
-			w.failStart(ctx, rec.GetId(), errAlreadyBegun(w.freeName(msg)))
+			name := w.freeName(msg)
+			w.apply(ctx, rec.GetId(), startFailed{status: w.s.cfg.Status(errAlreadyBegun(name)), blockedBy: name})
 		default:
-			w.apply(ctx, rec.GetId(), begun{msg: msg, inList: inList, gap: w.gap(msg)})
-			w.lost, w.away = false, time.Time{}
+			w.apply(ctx, rec.GetId(), begun{msg: msg, inList: inList, gap: w.gap(rec, msg)})
+			w.lost, w.reborn, w.away = false, false, time.Time{}
 			return
 		}
 	}
@@ -108,39 +110,47 @@ func (w *worker) userID(msg talkcloud.Message) string {
 
 // gap returns what a recording has missed when its ClassBegin had to be
 // published again.
-func (w *worker) gap(msg talkcloud.Message) *classrecv1.RecordingGap {
+func (w *worker) gap(rec *storev1.Record, msg talkcloud.Message) *classrecv1.RecordingGap {
 	if !w.lost {
 		return nil
 	}
 	gap := &classrecv1.RecordingGap{
-		EndTime: timestamppb.New(messageTime(msg, now())),
+		EndTime: timestamppb.New(messageTime(msg, w.s.now())),
 		Reason:  "the room lost its state; the class was begun again",
 	}
-	if !w.away.IsZero() {
-		gap.StartTime = timestamppb.New(w.away)
+	from := w.away
+	if w.reborn {
+		// It last changed when it was begun, in the life that recorded it.
+		from = w.s.cfg.LastAlive(rec.GetRecording().GetUpdateTime().AsTime())
+		gap.Reason = "the service was restarted, and its platform with it; the class was begun again"
+	}
+	if !from.IsZero() {
+		gap.StartTime = timestamppb.New(from)
 	}
 	return gap
 }
 
 // adopt makes a recording of a class that somebody else began.
 func (w *worker) adopt(ctx context.Context, msg talkcloud.Message, inList bool) {
-	at := now()
+	at := w.s.now()
 	rec := newRecord(w.s.cfg.Tenant, w.room, at)
 	rec.Recording.Origin = classrecv1.RecordingOrigin_RECORDING_ORIGIN_ROOM
-	c := change{Record: rec, now: at}
+	c := change{Record: rec, now: at, lim: w.s.cfg.limits()}
 	c.begin(begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
-	w.persist(ctx, func() error {
-		if w.live() != nil {
+	w.persist(ctx, w.s.logOf(rec), func() error {
+		revision, live := w.s.store.Room(w.s.cfg.Tenant, w.room)
+		lease := w.lease()
+		if live != nil || lease == nil {
 			return nil // another process was faster
 		}
-		_, err := w.s.store.Append(ctx, rec, w.s.store.RoomRevision(w.s.cfg.Tenant, w.room))
+		_, err := w.s.append(ctx, lease, rec, revision)
 		return err
 	})
 }
 
 // freeName returns the name that a class begun by msg gets.
 func (w *worker) freeName(msg talkcloud.Message) string {
-	ts := messageTime(msg, now()).Unix()
+	ts := messageTime(msg, w.s.now()).Unix()
 	for n := 1; ; n++ {
 		name := Name(w.room, ts, n)
 		if _, err := w.s.store.ByName(w.s.cfg.Tenant, name); err != nil {
@@ -170,7 +180,7 @@ func (w *worker) sessionEnded(ctx context.Context, cause error) {
 	err := public(cause)
 	w.trouble.Store(&err)
 	w.leave()
-	w.retry.next()
+	w.retry.next(w.s.now())
 	switch live := w.live(); {
 	case live == nil:
 	case isStarting(live):

@@ -3,7 +3,9 @@
 package recording_test
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/classrec/classrec/server/internal/roomservertest"
 	"github.com/classrec/classrec/server/internal/storetest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
 )
 
 const (
@@ -156,9 +159,8 @@ func TestStart_AfterStopInOneSecond(t *testing.T) {
 		seen[r.GetName()] = true
 		mustStop(t, s, &classrecv1.StopRecordingRequest{Room: "42"})
 	}
-	page, _, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "42"})
-	if err != nil || len(page) != len(seen) {
-		t.Errorf("listed %d, %v; want %d", len(page), err, len(seen))
+	if page := mustList(t, s, &classrecv1.ListRecordingsRequest{Room: "42"}); len(page) != len(seen) {
+		t.Errorf("listed %d, want %d", len(page), len(seen))
 	}
 }
 
@@ -395,7 +397,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("resumed with %v", ev)
 	}
 	nextSynced(t, resumed)
-	_, err := s.Watch(testContext(t), &classrecv1.WatchClassBeginRequest{Room: "-", AfterSequence: 1 << 40})
+	_, err := s.Watch(testContext(t), &classrecv1.WatchClassBeginRequest{Room: "-", AfterSequence: 1 << 40}, nil)
 	wantReason(t, err, recording.KindOutOfRange, "SEQUENCE_UNKNOWN")
 }
 
@@ -404,7 +406,7 @@ func TestWatch_LeavesTheRoom(t *testing.T) {
 	s, platform := newService(t)
 	student := platform.Join(t, "42", "student")
 	ctx := testContext(t)
-	w, err := s.Watch(ctx, &classrecv1.WatchClassBeginRequest{Room: "42"})
+	w, err := s.Watch(ctx, &classrecv1.WatchClassBeginRequest{Room: "42"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,17 +462,17 @@ func TestList_Pages(t *testing.T) {
 	var got []string
 	token := ""
 	for {
-		page, next, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 2, PageToken: token})
+		page, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 2, PageToken: token}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range page {
+		for _, r := range page.GetRecordings() {
 			got = append([]string{r.GetName()}, got...)
 		}
-		if token = next; token == "" {
+		if token = page.GetNextPageToken(); token == "" {
 			break
 		}
-		if _, _, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "43", PageToken: token}); err == nil {
+		if _, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "43", PageToken: token}, nil); err == nil {
 			t.Error("a page token was taken for another list")
 		}
 	}
@@ -494,5 +496,82 @@ func TestGet_KnownToThePlatformOnly(t *testing.T) {
 	})
 	if r.GetOrigin() != classrecv1.RecordingOrigin_RECORDING_ORIGIN_PLATFORM || r.GetName() != name {
 		t.Errorf("got %s of %v", r.GetName(), r.GetOrigin())
+	}
+}
+
+// However many rooms that nobody knows are asked to be stopped in at once, only so
+// many are worked at a time; a room with a class does not wait behind them, and
+// each of them is answered in the end.
+func TestStop_ManyUnknownRooms(t *testing.T) {
+	t.Parallel()
+	const places, strangers = 3, 40
+	platform := talkcloudtest.NewPlain(t)
+	cfg := config()
+	cfg.MaxLooks = places
+	s := newLife(t, storetest.New(t), platform.NewClient(t, nil), cfg)
+	mustStart(t, s, &classrecv1.StartRecordingRequest{Room: "42"})
+
+	arrived, let := make(chan struct{}, strangers), make(chan struct{})
+	platform.Answer(talkcloud.PathCheckRoom, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case arrived <- struct{}{}:
+		default: // later on, nobody counts
+		}
+		select {
+		case <-let:
+		case <-r.Context().Done():
+		}
+		_, _ = fmt.Fprintf(w, `{"result":0,"roomrole":2,"room":{"serial":%q,"maxvideo":"6","roomtype":"3"}}`, r.PostForm.Get("serial"))
+	})
+	var mu sync.Mutex
+	var most int
+	var wg sync.WaitGroup
+	for n := range strangers {
+		wg.Go(func() {
+			_, err := s.Stop(testContext(t), &classrecv1.StopRecordingRequest{Room: fmt.Sprint("never-", n)})
+			var e *recording.Error
+			if !errors.As(err, &e) || e.Reason != "NO_CLASS" {
+				t.Errorf("stop in a room that nobody knows: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			most = max(most, s.Rooms())
+		})
+	}
+	for range places {
+		<-arrived
+	}
+	if rooms := s.Rooms(); rooms != places+1 {
+		t.Errorf("%d rooms are worked in, of which %d may be looked into", rooms, places)
+	}
+	// A name that is not known needs no room, and one that is has its own.
+	_, err := s.Stop(testContext(t), &classrecv1.StopRecordingRequest{Name: "rooms/nobody/recordings/1700000000"})
+	wantReason(t, err, recording.KindNotFound, "RECORDING_NOT_FOUND")
+	mustStop(t, s, &classrecv1.StopRecordingRequest{Room: "42"})
+	select {
+	case <-arrived:
+		t.Error("one more looks")
+	default:
+	}
+	close(let)
+	wg.Wait()
+	if most > places+1 {
+		t.Errorf("%d rooms were worked in", most)
+	}
+	// Who watches a room that was looked into has a place of his own; so has a class.
+	for n := range 2 * places {
+		room := fmt.Sprint("watched-", n)
+		watch, err := s.Watch(testContext(t), &classrecv1.WatchClassBeginRequest{Room: room}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watch.Close()
+		_, err = s.Stop(testContext(t), &classrecv1.StopRecordingRequest{Room: room})
+		wantReason(t, err, recording.KindNotFound, "NO_CLASS")
+	}
+	for n := range 2 * places {
+		room := talkcloud.RoomID(fmt.Sprint("theirs-", n))
+		platform.Publish(room, talkcloud.ClassBegin{HasRecordType: true, RecordType: 1}.Message())
+		mustStop(t, s, &classrecv1.StopRecordingRequest{Room: string(room)})
 	}
 }

@@ -14,36 +14,114 @@ import (
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/admission"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/tracing"
 )
 
+// namedTimeout bounds how long a refused start waits for the recording that it
+// names to be stored.
+const namedTimeout = 2 * time.Second
+
 // Start writes the intent to record and returns when the room's worker has
-// confirmed it. The request has passed its field rules. Errors: see
+// confirmed it. A request whose recording is there already is answered whatever
+// the limits are. The request has passed its field rules. Errors: see
 // StartRecording in the API.
 func (s *Service) Start(ctx context.Context, req *classrecv1.StartRecordingRequest) (*classrecv1.Recording, error) {
-	w, err := s.hold(req.GetRoom())
+	known := s.knows(req)
+	if !known {
+		if err := s.admit(req); err != nil {
+			return nil, public(err)
+		}
+	}
+	why := asked
+	if known {
+		why = needed
+	}
+	w, _, err := s.holdFor(req.GetRoom(), why)
 	if err != nil {
 		return nil, err
 	}
 	defer s.release(w)
+	if err := s.store.Sync(ctx); err != nil {
+		return nil, public(err)
+	}
+	w.starts.Add(1)
+	defer w.starts.Add(-1)
 	e, err := s.intend(ctx, req)
 	if err != nil {
 		return nil, public(err)
 	}
+	tracing.Note(ctx, "the start is stored", tracing.State.String(stateWord(e.Record)))
 	w.poke()
 	e, err = s.wait(ctx, e, func(e *store.Entry) bool { return stateOf(e) != starting })
 	if err != nil {
 		return nil, public(err)
 	}
 	if stateOf(e) == failedSt && e.Record.GetRecording().GetName() == "" {
-		// When a class was on already, its recording is stored right after.
-		if err := w.settle(ctx); err != nil {
-			return nil, err
-		}
+		s.awaitNamed(ctx, e)
 		return nil, failed(e.Record.GetRecording().GetFailure())
 	}
 	return e.Record.GetRecording(), nil
+}
+
+// awaitNamed returns when the recording is known that stood in the way of a
+// start, for a class that was on already: the worker stores it right after.
+func (s *Service) awaitNamed(ctx context.Context, refused *store.Entry) {
+	name := refused.Record.GetBlockedBy()
+	if name == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, namedTimeout)
+	defer cancel()
+	log, err := s.store.Watch(ctx, store.WatchFilter{Tenant: s.cfg.Tenant, Room: refused.Record.GetRecording().GetRoom()}, refused.Revision)
+	if err != nil {
+		return
+	}
+	defer log.Close()
+	for e := range log.C() {
+		if e.Record.GetRecording().GetName() == name {
+			return
+		}
+	}
+}
+
+// knows tells whether the recording of the request is there already.
+func (s *Service) knows(req *classrecv1.StartRecordingRequest) bool {
+	if req.GetRequestId() == "" {
+		return false
+	}
+	_, ok := s.store.ByRequestID(s.cfg.Tenant, req.GetRequestId())
+	return ok
+}
+
+// admit refuses a start for which there is no place, before it has cost anything.
+// Whether there is place is decided by reserve.
+func (s *Service) admit(req *classrecv1.StartRecordingRequest) error {
+	if err := s.cfg.Admission.Call(admission.Start); err != nil {
+		return err
+	}
+	if _, live := s.store.Live(s.cfg.Tenant, req.GetRoom()); live {
+		return nil // what is to be told is that
+	}
+	tenant, process := s.cfg.Admission.Limits()
+	return full(s.store.Full(s.cfg.Tenant, tenant.Recordings, process.Recordings))
+}
+
+// reserve takes a place among the live recordings for one that is about to be
+// stored. release is to be called when it is, or will not be.
+func (s *Service) reserve(rec *storev1.Record) (release func(), err error) {
+	tenant, process := s.cfg.Admission.Limits()
+	release, err = s.store.Reserve(s.cfg.Tenant, rec.GetRecording().GetRoom(), rec.GetId(), tenant.Recordings, process.Recordings)
+	return release, full(err)
+}
+
+func full(err error) error {
+	if known := (*store.FullError)(nil); errors.As(err, &known) {
+		return admission.Full(admission.LimitRecordings, known.Max, known.OfTenant)
+	}
+	return err
 }
 
 // intend returns the STARTING that was written for the request, or the
@@ -60,11 +138,16 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 		}
 		defer unlock()
 	}
-	rec, err := s.startingRecord(req, hash)
+	rec, err := s.startingRecord(req, hash, tracing.Parent(ctx))
 	if err != nil {
 		return nil, err
 	}
 	for {
+		if id := req.GetRequestId(); id != "" {
+			if err := s.store.Claim(ctx, s.cfg.Tenant, id, req.GetRoom(), rec.GetId()); err != nil {
+				return nil, err
+			}
+		}
 		revision := s.store.RoomRevision(s.cfg.Tenant, req.GetRoom())
 		if id := req.GetRequestId(); id != "" {
 			if e, ok := s.store.ByRequestID(s.cfg.Tenant, id); ok {
@@ -76,7 +159,13 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 		}
 		live, ok := s.store.Live(s.cfg.Tenant, req.GetRoom())
 		if !ok {
-			e, err := s.store.Append(ctx, rec, revision)
+			release, err := s.reserve(rec)
+			if err != nil {
+				_ = s.store.Unclaim(ctx, s.cfg.Tenant, req.GetRequestId(), rec.GetId()) // or it runs out
+				return nil, err
+			}
+			e, err := s.append(ctx, nil, rec, revision)
+			release()
 			if errors.Is(err, store.ErrConflict) {
 				continue
 			}
@@ -94,8 +183,8 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 	}
 }
 
-func (s *Service) startingRecord(req *classrecv1.StartRecordingRequest, hash []byte) (*storev1.Record, error) {
-	at := now()
+func (s *Service) startingRecord(req *classrecv1.StartRecordingRequest, hash []byte, traceparent string) (*storev1.Record, error) {
+	at := s.now()
 	begin := classBegin(req)
 	rec := newRecord(s.cfg.Tenant, req.GetRoom(), at)
 	user := req.GetUserId()
@@ -110,6 +199,7 @@ func (s *Service) startingRecord(req *classrecv1.StartRecordingRequest, hash []b
 	rec.RequestId = req.GetRequestId()
 	rec.RequestHash = hash
 	rec.Join = &storev1.JoinIdentity{UserId: user, Nickname: req.GetNickname(), SealedPassword: password}
+	rec.StartTraceparent = traceparent
 	rec.Deadline = timestamppb.New(at.Add(s.cfg.StartTimeout))
 	rec.ClassBeginData = begin.Encode()
 	r := rec.Recording

@@ -40,18 +40,27 @@ type (
 		msg  talkcloud.Message
 		gone bool
 	}
-	// stopAsked: the end is wanted.
-	stopAsked struct{ reason classrecv1.EndReason }
+	// stopAsked: the end is wanted, by a call of the trace if it was one.
+	stopAsked struct {
+		reason      classrecv1.EndReason
+		traceparent string
+	}
 	// startFailed: ClassBegin could not be published, or was not confirmed.
-	startFailed struct{ status *statuspb.Status }
+	startFailed struct {
+		status    *statuspb.Status
+		blockedBy string // the recording of the class that was on already
+	}
 	// roomClosed: the platform has put us out for good.
 	roomClosed struct{}
 	// outOfTime: the deadline of a STOPPING has passed.
 	outOfTime struct{}
-	// listed: the platform lists the files.
+	// listed: the platform lists the files, and they can be fetched.
 	listed struct{ files []*classrecv1.RecordingFile }
-	// notListed: it did not within the deadline.
-	notListed struct{ status *statuspb.Status }
+	// notListed: that was not so within the deadline. files are what it did list.
+	notListed struct {
+		status *statuspb.Status
+		files  []*classrecv1.RecordingFile
+	}
 )
 
 func (begun) event()       {}
@@ -63,8 +72,21 @@ func (outOfTime) event()   {}
 func (listed) event()      {}
 func (notListed) event()   {}
 
-// limits are the deadlines that states get.
-type limits struct{ stop, processing time.Duration }
+// limits are the deadlines that states get: STOPPING, PROCESSING and RECORDING.
+type limits struct{ stop, processing, class time.Duration }
+
+// deadlineOf returns when a record's state is out of time; the zero time in
+// final states.
+func deadlineOf(rec *storev1.Record, lim limits) time.Time {
+	switch {
+	case rec.GetDeadline() != nil:
+		return rec.GetDeadline().AsTime()
+	case isFinal(rec.GetRecording().GetState()):
+		return time.Time{}
+	}
+	// A log of before every state had one: only RECORDING had none.
+	return rec.GetRecording().GetCreateTime().AsTime().Add(lim.class)
+}
 
 // next returns the record after the event, or nil when the event changes
 // nothing in this state. It reads nothing but its arguments.
@@ -99,7 +121,7 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 	case stopAsked:
 		if state == recording {
 			c.Recording.State = stopping
-			c.StopReason = ev.reason
+			c.StopReason, c.StopTraceparent = ev.reason, ev.traceparent
 			c.Deadline = timestamppb.New(c.now.Add(c.lim.stop))
 			return true
 		}
@@ -123,24 +145,30 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 	case startFailed:
 		if state == starting {
 			c.Recording.EndReason = classrecv1.EndReason_END_REASON_START_FAILED
+			c.BlockedBy = ev.blockedBy
 			return c.fail(ev.status)
 		}
 	case listed:
 		if state == processing {
 			c.Recording.State = available
 			c.Deadline = nil
-			c.Recording.Files = ev.files
-			for _, f := range ev.files {
-				c.Recording.Urls = append(c.Recording.Urls, f.GetUrl())
-			}
+			c.list(ev.files)
 			return true
 		}
 	case notListed:
 		if state == processing {
+			c.list(ev.files)
 			return c.fail(ev.status)
 		}
 	}
 	return false
+}
+
+func (c change) list(files []*classrecv1.RecordingFile) {
+	c.Recording.Files, c.Recording.Urls = files, nil
+	for _, f := range files {
+		c.Recording.Urls = append(c.Recording.Urls, f.GetUrl())
+	}
 }
 
 func (c change) begin(ev begun) bool {
@@ -155,10 +183,11 @@ func (c change) begin(ev begun) bool {
 		describe(r, ev.msg)
 	}
 	c.RecordTs = append(c.RecordTs, at.Unix())
-	c.Deadline = nil
+	longest := c.lim.class
 	if d := r.GetMaxDuration(); d != nil {
-		c.Deadline = timestamppb.New(c.now.Add(d.AsDuration()))
+		longest = min(longest, d.AsDuration())
 	}
+	c.Deadline = timestamppb.New(c.now.Add(longest))
 	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, at, ev.inList)
 	return true
 }
@@ -173,10 +202,32 @@ func (c change) beginAgain(ev begun) bool {
 	}
 	c.RecordTs = append(c.RecordTs, ts)
 	if ev.gap != nil {
-		c.Recording.Gaps = append(c.Recording.Gaps, ev.gap)
+		c.Recording.Gaps = append(c.Recording.Gaps, c.within(ev.gap))
 	}
 	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, at, ev.inList)
 	return true
+}
+
+// within is a gap that begins in the class, after the gap before, and before it
+// ends: the times are by different clocks.
+func (c change) within(gap *classrecv1.RecordingGap) *classrecv1.RecordingGap {
+	if gap.GetStartTime() == nil {
+		return gap
+	}
+	from, to := gap.GetStartTime().AsTime(), gap.GetEndTime().AsTime()
+	begin := c.Recording.GetRecordTime()
+	if n := len(c.Recording.GetGaps()); n > 0 {
+		begin = c.Recording.Gaps[n-1].GetEndTime()
+	}
+	if begin := begin.AsTime(); from.Before(begin) {
+		from = begin
+	}
+	if to.Before(from) {
+		to = from
+	}
+	gap = proto.CloneOf(gap)
+	gap.StartTime, gap.EndTime = timestamppb.New(from), timestamppb.New(to)
+	return gap
 }
 
 func (c change) end(reason classrecv1.EndReason, msg talkcloud.Message) bool {

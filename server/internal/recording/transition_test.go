@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	clock    = time.Unix(1511860400, 0).UTC() // ours
+	ourTime  = time.Unix(1511860400, 0).UTC() // ours
 	beganAt  = time.Unix(1511860322, 0).UTC() // the platform's
 	endedAt  = time.Unix(1511867522, 0).UTC()
-	timeouts = limits{stop: time.Minute, processing: time.Hour}
+	timeouts = limits{stop: time.Minute, processing: time.Hour, class: 24 * time.Hour}
 )
 
 func inState(state classrecv1.RecordingState) *storev1.Record {
@@ -35,7 +35,7 @@ func inState(state classrecv1.RecordingState) *storev1.Record {
 			MaxDuration: durationpb.New(time.Hour),
 		},
 		Join:           &storev1.JoinIdentity{UserId: "u", SealedPassword: []byte("sealed")},
-		Deadline:       timestamppb.New(clock.Add(time.Second)),
+		Deadline:       timestamppb.New(ourTime.Add(time.Second)),
 		ClassBeginData: "{}",
 	}
 	if state != starting {
@@ -113,7 +113,7 @@ func TestNext_Table(t *testing.T) {
 				t.Parallel()
 				before := inState(state)
 				given := proto.CloneOf(before)
-				got := next(before, ev, clock, timeouts)
+				got := next(before, ev, ourTime, timeouts)
 				if diff := cmp.Diff(given, before, protocmp.Transform()); diff != "" {
 					t.Fatalf("next changed its argument:\n%s", diff)
 				}
@@ -148,7 +148,7 @@ func TestNext_Table(t *testing.T) {
 
 func TestNext_Begun(t *testing.T) {
 	t.Parallel()
-	got := next(inState(starting), begun{msg: classBeginAt(beganAt), user: "u", name: "rooms/42/recordings/1511860322"}, clock, timeouts)
+	got := next(inState(starting), begun{msg: classBeginAt(beganAt), user: "u", name: "rooms/42/recordings/1511860322"}, ourTime, timeouts)
 	r := got.GetRecording()
 	if !r.GetRecordTime().AsTime().Equal(beganAt) {
 		t.Errorf("record time is %v, want the platform's %v", r.GetRecordTime().AsTime(), beganAt)
@@ -156,7 +156,7 @@ func TestNext_Begun(t *testing.T) {
 	if r.GetFormat() != classrecv1.RecordingFormat_RECORDING_FORMAT_MP4 || r.GetRecordType() != classrecv1.RecordType_RECORD_TYPE_MIX {
 		t.Errorf("described as %v, %v: not as ClassBegin carried it", r.GetFormat(), r.GetRecordType())
 	}
-	if want := clock.Add(time.Hour); !got.GetDeadline().AsTime().Equal(want) {
+	if want := ourTime.Add(time.Hour); !got.GetDeadline().AsTime().Equal(want) {
 		t.Errorf("deadline is %v, want the maximum duration's end %v", got.GetDeadline().AsTime(), want)
 	}
 	ev := got.GetEvent()
@@ -165,13 +165,48 @@ func TestNext_Begun(t *testing.T) {
 	}
 }
 
+// A class lasts as long as was asked for, and no longer than any class may.
+func TestNext_MaxDuration(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		asked *durationpb.Duration
+		want  time.Duration
+	}{
+		"asked for":          {durationpb.New(time.Hour), time.Hour},
+		"not asked for":      {nil, 2 * time.Hour},
+		"longer than may be": {durationpb.New(3 * time.Hour), 2 * time.Hour},
+	} {
+		rec := inState(starting)
+		rec.Recording.MaxDuration = tc.asked
+		lim := timeouts
+		lim.class = 2 * time.Hour
+		got := next(rec, begun{msg: classBeginAt(beganAt), name: "n"}, ourTime, lim)
+		if want := ourTime.Add(tc.want); !got.GetDeadline().AsTime().Equal(want) {
+			t.Errorf("%s: the deadline is %v, want %v", name, got.GetDeadline().AsTime(), want)
+		}
+		if diff := cmp.Diff(tc.asked, got.GetRecording().GetMaxDuration(), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: what was asked for has changed:\n%s", name, diff)
+		}
+	}
+}
+
+// What was listed is kept when it cannot be fetched: somebody may try.
+func TestNext_NotFetchable(t *testing.T) {
+	t.Parallel()
+	got := next(inState(processing), notListed{status: &statuspb.Status{Code: 4}, files: []*classrecv1.RecordingFile{{Url: "https://x/1"}}}, ourTime, timeouts)
+	r := got.GetRecording()
+	if r.GetState() != failedSt || r.GetFailure().GetCode() != 4 || len(r.GetUrls()) != 1 || len(r.GetFiles()) != 1 {
+		t.Errorf("failed as %v", r)
+	}
+}
+
 func TestNext_NoTimestamp(t *testing.T) {
 	t.Parallel()
 	msg := classBeginAt(beganAt)
 	msg.TS = 0
-	got := next(inState(starting), begun{msg: msg, name: "n"}, clock, timeouts)
-	if !got.GetRecording().GetRecordTime().AsTime().Equal(clock) {
-		t.Errorf("without a ts the record time is %v, want our clock's %v", got.GetRecording().GetRecordTime().AsTime(), clock)
+	got := next(inState(starting), begun{msg: msg, name: "n"}, ourTime, timeouts)
+	if !got.GetRecording().GetRecordTime().AsTime().Equal(ourTime) {
+		t.Errorf("without a ts the record time is %v, want our ourTime's %v", got.GetRecording().GetRecordTime().AsTime(), ourTime)
 	}
 }
 
@@ -179,7 +214,7 @@ func TestNext_BegunAgainWithGap(t *testing.T) {
 	t.Parallel()
 	gap := &classrecv1.RecordingGap{Reason: "r"}
 	again := beganAt.Add(time.Minute)
-	got := next(inState(recording), begun{msg: classBeginAt(again), gap: gap}, clock, timeouts)
+	got := next(inState(recording), begun{msg: classBeginAt(again), gap: gap}, ourTime, timeouts)
 	if n := len(got.GetRecording().GetGaps()); n != 1 {
 		t.Fatalf("%d gaps, want 1", n)
 	}
@@ -191,9 +226,45 @@ func TestNext_BegunAgainWithGap(t *testing.T) {
 	}
 }
 
+// A gap is within the class, whatever the clocks say.
+func TestNext_GapWithinTheClass(t *testing.T) {
+	t.Parallel()
+	again := beganAt.Add(time.Minute)
+	for name, tc := range map[string]struct{ start, end, wantStart, wantEnd time.Time }{
+		"as it is":             {beganAt.Add(time.Second), again, beganAt.Add(time.Second), again},
+		"from before it":       {beganAt.Add(-time.Second), again, beganAt, again},
+		"the end is too early": {beganAt.Add(time.Hour), again, beganAt.Add(time.Hour), beganAt.Add(time.Hour)},
+	} {
+		gap := &classrecv1.RecordingGap{StartTime: timestamppb.New(tc.start), EndTime: timestamppb.New(tc.end), Reason: "r"}
+		given := proto.CloneOf(gap)
+		got := next(inState(recording), begun{msg: classBeginAt(again), gap: gap}, ourTime, timeouts).GetRecording().GetGaps()[0]
+		if !got.GetStartTime().AsTime().Equal(tc.wantStart) || !got.GetEndTime().AsTime().Equal(tc.wantEnd) || got.GetReason() != "r" {
+			t.Errorf("%s: the gap is %v", name, got)
+		}
+		if !proto.Equal(gap, given) {
+			t.Errorf("%s: next changed its argument", name)
+		}
+	}
+}
+
+// The platform's ourTime may run ahead, as where classes begin more than once a second: gaps do not overlap for that.
+func TestNext_GapAfterTheGapBefore(t *testing.T) {
+	t.Parallel()
+	rec := inState(recording)
+	for i := range 2 {
+		again := beganAt.Add(time.Duration(i+1) * time.Minute)
+		gap := &classrecv1.RecordingGap{StartTime: timestamppb.New(beganAt.Add(time.Second)), EndTime: timestamppb.New(again), Reason: "r"}
+		rec = next(rec, begun{msg: classBeginAt(again), gap: gap}, ourTime, timeouts)
+	}
+	gaps := rec.GetRecording().GetGaps()
+	if len(gaps) != 2 || !gaps[1].GetStartTime().AsTime().Equal(gaps[0].GetEndTime().AsTime()) {
+		t.Errorf("the gaps are %v", gaps)
+	}
+}
+
 func TestNext_StopTimeIsNotBeforeBegin(t *testing.T) {
 	t.Parallel()
-	got := next(inState(stopping), ended{msg: classEndAt(beganAt.Add(-time.Hour))}, clock, timeouts)
+	got := next(inState(stopping), ended{msg: classEndAt(beganAt.Add(-time.Hour))}, ourTime, timeouts)
 	if !got.GetRecording().GetStopTime().AsTime().Equal(beganAt) {
 		t.Errorf("stop time %v is before the begin %v", got.GetRecording().GetStopTime().AsTime(), beganAt)
 	}

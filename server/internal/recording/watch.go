@@ -12,18 +12,22 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/admission"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
-// allRooms is the room of a watch that follows them all.
-const allRooms = "-"
+// AllRooms is the room of a watch that follows them all.
+const AllRooms = "-"
 
 // Watch is one caller's stream of class events. It belongs to one goroutine.
 type Watch struct {
 	s       *Service
-	worker  *worker // nil for all rooms
-	counted bool    // among the worker's watchers
+	worker  *worker                // nil for all rooms
+	counted bool                   // among the worker's watchers
+	told    bool                   // Hooks.Watching knows of it
+	visible func(room string) bool // nil: all
+	place   func()                 // gives its place among the watchers back; nil once that is done
 	log     *store.Watcher
 	pending []*classrecv1.ClassBeginEvent // the snapshot that is still to be sent
 	caught  <-chan struct{}               // nil once synced has been sent
@@ -55,15 +59,23 @@ func (m WatchMessage) Encoded(encode func(*classrecv1.WatchClassBeginResponse) a
 }
 
 // Watch begins a stream. For a room, it returns when the room is joined and
-// what is in it is known. The caller closes the watch. Errors: see
-// WatchClassBegin in the API.
-func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequest) (*Watch, error) {
-	w := &Watch{s: s, silence: time.NewTimer(s.cfg.Heartbeat)}
+// what is in it is known. Rooms that are not visible are passed over; nil: all
+// are. The caller closes the watch. Errors: see WatchClassBegin in the API.
+func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequest, visible func(room string) bool) (*Watch, error) {
+	if err := s.cfg.Admission.Call(admission.Watch); err != nil {
+		return nil, public(err)
+	}
+	place, err := s.cfg.Admission.Watcher()
+	if err != nil {
+		return nil, public(err)
+	}
+	w := &Watch{s: s, visible: visible, place: place, silence: time.NewTimer(s.cfg.Heartbeat)}
 	filter := store.WatchFilter{Tenant: s.cfg.Tenant}
-	if roomID := req.GetRoom(); roomID != allRooms {
+	if roomID := req.GetRoom(); roomID != AllRooms {
 		filter.Room = roomID
-		worker, err := s.hold(roomID)
+		worker, _, err := s.holdFor(roomID, asked)
 		if err != nil {
+			w.Close()
 			return nil, err
 		}
 		w.worker = worker
@@ -73,6 +85,7 @@ func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequ
 		}
 	}
 	if err := w.open(ctx, filter, req.GetAfterSequence()); err != nil {
+		w.dropped(err)
 		w.Close()
 		return nil, public(err)
 	}
@@ -81,9 +94,12 @@ func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequ
 
 func (w *Watch) open(ctx context.Context, filter store.WatchFilter, after uint64) error {
 	if after == 0 {
+		if err := w.s.store.Sync(ctx); err != nil {
+			return err
+		}
 		last, live := w.s.store.Snapshot(filter)
 		for _, e := range live {
-			if e.Record.GetRecording().GetName() != "" {
+			if e.Record.GetRecording().GetName() != "" && w.sees(e) {
 				w.pending = append(w.pending, presentEvent(e))
 			}
 		}
@@ -94,13 +110,15 @@ func (w *Watch) open(ctx context.Context, filter store.WatchFilter, after uint64
 		})
 		after = last
 	} else {
-		after = revisionOf(after)
+		after = store.RevisionOf(after)
 	}
 	log, err := w.s.store.Watch(ctx, filter, after)
 	if err != nil {
 		return watchError(err)
 	}
 	w.log, w.caught, w.resume = log, log.CaughtUp(), after
+	w.told = true
+	call(w.s.cfg.Hooks.Watching, 1)
 	return nil
 }
 
@@ -124,7 +142,10 @@ func (w *Watch) Next(ctx context.Context) (WatchMessage, error) {
 		case <-ctx.Done():
 			return WatchMessage{}, ctx.Err()
 		case <-w.silence.C:
-			return WatchMessage{response: heartbeatMessage(w.resume)}, nil
+			// Other rooms' events move the place to resume from too: it does not
+			// become too old in a room where nothing happens.
+			w.resume = max(w.resume, w.log.Passed())
+			return WatchMessage{response: w.s.heartbeatMessage(w.resume)}, nil
 		case <-w.caught:
 			if len(w.log.C()) == 0 {
 				w.caught = nil
@@ -146,15 +167,32 @@ func (w *Watch) Next(ctx context.Context) (WatchMessage, error) {
 // A nil entry is the log's end.
 func (w *Watch) take(e *store.Entry) (msg WatchMessage, ok bool, err error) {
 	if e == nil {
-		return WatchMessage{}, false, public(watchError(w.log.Err()))
+		err := watchError(w.log.Err())
+		w.dropped(err)
+		return WatchMessage{}, false, public(err)
 	}
 	w.resume = e.Revision
-	return WatchMessage{entry: e}, e.Record.GetEvent() != nil, nil
+	if w.caught == nil && !e.Stored.IsZero() {
+		call(w.s.cfg.Hooks.Delivered, max(0, time.Since(e.Stored)))
+	}
+	return WatchMessage{entry: e}, e.Record.GetEvent() != nil && w.sees(e), nil
+}
+
+func (w *Watch) sees(e *store.Entry) bool {
+	return w.visible == nil || w.visible(e.Record.GetRecording().GetRoom())
 }
 
 // Close ends the watch and lets go of its room.
 func (w *Watch) Close() {
 	w.silence.Stop()
+	if w.place != nil {
+		w.place()
+		w.place = nil
+	}
+	if w.told {
+		w.told = false
+		call(w.s.cfg.Hooks.Watching, -1)
+	}
 	if w.log != nil {
 		w.log.Close()
 	}
@@ -166,40 +204,39 @@ func (w *Watch) Close() {
 	}
 }
 
+// dropped tells of a watch that ends because it is behind.
+func (w *Watch) dropped(err error) {
+	if known := (*Error)(nil); errors.As(err, &known) && (known.Reason == reasonTooSlow || known.Reason == reasonTooOld) {
+		call(w.s.cfg.Hooks.Dropped, known.Reason == reasonTooOld)
+	}
+}
+
 func watchError(err error) error {
 	var slow *store.SlowError
 	var old *store.TooOldError
 	var ahead *store.AheadError
 	switch {
 	case errors.As(err, &slow):
-		return errTooSlow(sequenceOf(slow.Resume))
+		return errTooSlow(store.SequenceOf(slow.Resume))
 	case errors.As(err, &old):
-		return errTooOld(sequenceOf(old.Oldest))
+		return errTooOld(store.SequenceOf(old.Oldest))
 	case errors.As(err, &ahead):
-		return errUnknownSequence(sequenceOf(ahead.Last))
+		return errUnknownSequence(store.SequenceOf(ahead.Last))
 	case err == nil:
 		return errNotRunning()
 	}
 	return err
 }
 
-// sequenceOf returns the API's sequence for a revision of the store: one more,
-// so that 0, which asks for what is on now, is never a place to resume from,
-// not even in a log that is still empty.
-func sequenceOf(revision uint64) uint64 { return revision + 1 }
-
-// revisionOf is the reverse of sequenceOf.
-func revisionOf(sequence uint64) uint64 { return sequence - 1 }
-
 func syncedMessage(revision uint64) *classrecv1.WatchClassBeginResponse {
 	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Synced{
-		Synced: &classrecv1.WatchSynced{Sequence: sequenceOf(revision)},
+		Synced: &classrecv1.WatchSynced{Sequence: store.SequenceOf(revision)},
 	}}
 }
 
-func heartbeatMessage(revision uint64) *classrecv1.WatchClassBeginResponse {
+func (s *Service) heartbeatMessage(revision uint64) *classrecv1.WatchClassBeginResponse {
 	return &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Heartbeat{
-		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: sequenceOf(revision), Time: timestamppb.New(now())},
+		Heartbeat: &classrecv1.WatchHeartbeat{Sequence: store.SequenceOf(revision), Time: timestamppb.New(s.now())},
 	}}
 }
 
@@ -212,7 +249,7 @@ func eventMessage(ev *classrecv1.ClassBeginEvent) *classrecv1.WatchClassBeginRes
 func loggedEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
 	ev := e.Record.GetEvent()
 	return &classrecv1.ClassBeginEvent{
-		Sequence:   sequenceOf(e.Revision),
+		Sequence:   store.SequenceOf(e.Revision),
 		Action:     ev.GetAction(),
 		Room:       ev.GetRoom(),
 		Recording:  e.Record.GetRecording(),
@@ -232,7 +269,7 @@ func presentEvent(e *store.Entry) *classrecv1.ClassBeginEvent {
 		revision = e.Revision
 	}
 	return &classrecv1.ClassBeginEvent{
-		Sequence:   sequenceOf(revision),
+		Sequence:   store.SequenceOf(revision),
 		Action:     classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD,
 		Room:       r.GetRoom(),
 		Recording:  r,

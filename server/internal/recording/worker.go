@@ -11,15 +11,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
-// worker is the one goroutine that works a room. Everything below "owned by
-// run" belongs to it; what takes time runs in children that hand back a
-// function for run to call.
+// worker is the one goroutine of this process that works a room: it acts there
+// while it holds the room's lease (lease.go). Everything below "owned by run"
+// belongs to it; what takes time runs in children that hand back a function for
+// run to call.
 type worker struct {
 	s    *Service
 	room string
@@ -27,34 +27,48 @@ type worker struct {
 
 	pokes    chan struct{}     // holds at most one: look at the store again
 	entering chan enterRequest // from calls; never closed
-	taken    chan *store.Entry // from Run: an unfinished recording of the last life
 	results  chan func()       // from children; never closed
 	gone     chan struct{}     // closed when run has ended
 	children sync.WaitGroup
-	holders  int          // calls that need the worker; guarded by Service.mu
-	watchers atomic.Int64 // calls that need the room to be joined for as long as they last
+	place    func()                 // gives its place among the rooms back; called with Service.mu held
+	holders  int                    // calls that need the worker; guarded by Service.mu
+	starts   atomic.Int32           // calls of Start: a start that fails ends one of them, whose line has the error
+	watchers atomic.Int64           // calls that need the room to be joined for as long as they last
+	looking  atomic.Bool            // it has one of Service.looks: nothing but a stop wants it
+	remote   atomic.Int64           // until when another replica's calls do, in Unix nanoseconds
+	tenure   atomic.Pointer[tenure] // nil while another process has the room; written by run
+	nudged   atomic.Bool            // somebody says that there may be something to see in the room
 	trouble  atomic.Pointer[error]
+	storing  atomic.Pointer[storing] // nil unless run waits for the store
 
 	// owned by run
-	session  *room.Session
-	sub      *room.Subscription
-	joinedAs talkcloud.UserID // the identity that the session was asked for with
-	joining  bool
-	retry    retry
-	synced   bool               // the session has told what is in the room
-	lost     bool               // the room came back without its state
-	away     time.Time          // since when the connection is gone; zero when it is there
-	class    *talkcloud.Message // ClassBegin as it is in the room; nil when there is none
-	op       *operation         // what is being published or deleted; nil when nothing is
-	sent     string             // the recording for which ClassBegin was last published
-	resumed  string             // the recording that was STARTING when the last life ended
-	carried  string             // the recording that was RECORDING when the last life ended, until the room is seen
-	grace    time.Time          // until then, look whether it began after all
-	evicted  bool               // the recording's own identity is somebody else's now
-	waiting  []enterRequest
-	password talkcloud.Secret // with which the room was last entered
-	polling  map[string]bool  // recordings whose files are being looked for
-	idle     time.Time        // since when nothing needs the room; zero when something does
+	began     time.Time // when it got the room
+	acquiring bool      // the lease is asked for
+	leasing   retry     // when it was not to be had
+	asking    bool      // the holder is asked to stay in the room
+	asked     time.Time
+	session   *room.Session
+	sub       *room.Subscription
+	joinedAs  talkcloud.UserID // the identity that the session was asked for with
+	joining   bool
+	retry     retry
+	synced    bool               // the session has told what is in the room
+	lost      bool               // the room came back without its state
+	reborn    bool               // the room lost it with the last life of this process
+	away      time.Time          // since when the connection is gone, or was, until its ClassBegin is seen; zero when it is there
+	offline   bool               // the connection is gone
+	class     *talkcloud.Message // ClassBegin as it is in the room; nil when there is none
+	op        *operation         // what is being published or deleted; nil when nothing is
+	sent      string             // the recording for which ClassBegin was last published
+	resumed   string             // the recording that was STARTING when the last life ended
+	carried   string             // the recording that was RECORDING when the last life ended, until the room is seen
+	evicted   bool               // the recording's own identity is somebody else's now
+	waiting   []enterRequest
+	password  talkcloud.Secret // with which the room was last entered
+	polling   map[string]bool  // recordings whose files are being looked for
+	heeded    time.Time        // when nudged last had an effect
+	due       time.Time        // when run looks again, whatever happens
+	idle      time.Time        // since when nothing needs the room; zero when something does
 }
 
 // enterRequest asks for the room to be joined.
@@ -75,10 +89,18 @@ func newWorker(s *Service, roomID string) *worker {
 		log:      s.cfg.Logger.With("tenant", s.cfg.Tenant, "room", roomID),
 		pokes:    make(chan struct{}, 1),
 		entering: make(chan enterRequest),
-		taken:    make(chan *store.Entry),
 		results:  make(chan func()),
 		gone:     make(chan struct{}),
+		began:    s.now(),
 		polling:  map[string]bool{},
+	}
+}
+
+// settle gives the place of a look back: the worker is there for more than that,
+// or is gone.
+func (w *worker) settle() {
+	if w.looking.CompareAndSwap(true, false) {
+		<-w.s.looks
 	}
 }
 
@@ -111,28 +133,6 @@ func (w *worker) enter(ctx context.Context, password talkcloud.Secret, watching 
 	}
 }
 
-// settle returns when the worker has done with what it was at.
-func (w *worker) settle(ctx context.Context) error {
-	done := make(chan struct{})
-	select {
-	case w.results <- func() { close(done) }:
-		<-done
-		return nil
-	case <-w.gone:
-		return errNotRunning()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// takeUp hands over a recording of the last life. The caller holds the worker.
-func (w *worker) takeUp(e *store.Entry) {
-	select {
-	case w.taken <- e:
-	case <-w.gone:
-	}
-}
-
 // lastTrouble returns why the room cannot be worked now, or nil.
 func (w *worker) lastTrouble() error {
 	if p := w.trouble.Load(); p != nil {
@@ -143,34 +143,36 @@ func (w *worker) lastTrouble() error {
 
 func (w *worker) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer func() {
+	defer func() { //nolint:contextcheck // what comes now outlives ctx
 		cancel()
 		w.leave()
 		w.children.Wait()
+		w.resign()
 		w.s.forget(w)
 		close(w.gone)
 	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		moved := w.s.cfg.Clock.Moved()
 		due, done := w.step(ctx)
 		if done {
 			return
 		}
-		timer.Reset(until(due))
+		w.due = due
+		timer.Reset(w.s.until(due))
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.pokes:
 		case <-timer.C:
+		case <-moved:
 		case req := <-w.entering:
 			if req.watching {
 				w.watchers.Add(1)
 			}
 			w.retry.at = time.Time{} // somebody waits for it
 			w.waiting = append(w.waiting, req)
-		case e := <-w.taken:
-			w.resume(ctx, e)
 		case report := <-w.results:
 			report()
 		case ev, ok := <-w.events():
@@ -181,14 +183,6 @@ func (w *worker) run(ctx context.Context) {
 			w.observe(ctx, ev)
 		}
 	}
-}
-
-// until returns how long to sleep for a time; a zero time is far away.
-func until(at time.Time) time.Duration {
-	if at.IsZero() {
-		return time.Hour
-	}
-	return max(0, time.Until(at))
 }
 
 // child runs work in a goroutine of its own, and what it returns in run.
@@ -207,25 +201,38 @@ func (w *worker) child(ctx context.Context, work func() func()) {
 // step does what the present state asks for. It returns when to look again,
 // and whether the worker's work is done.
 func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
+	t := w.term(ctx)
+	if t == nil {
+		return w.follow(ctx)
+	}
+	heed := w.heed() //nolint:contextcheck // what it hurries ends with its session
 	live := w.live()
 	if live != nil && w.overdue(ctx, live) {
 		live = w.live()
 	}
+	for _, e := range w.s.store.UnfinishedIn(w.s.cfg.Tenant, w.room) {
+		if stateOf(e) == processing {
+			w.poll(ctx, t, e)
+		}
+	}
 	if w.synced {
 		w.answer(nil)
 	}
-	needed := live != nil || len(w.waiting) > 0 || w.watchers.Load() > 0
-	if needed {
+	watched, until := w.watched()
+	if live != nil || watched || len(w.polling) > 0 {
+		w.settle()
+	}
+	if live != nil || len(w.waiting) > 0 || watched {
 		w.idle = time.Time{}
-		due = sooner(due, w.beInRoom(ctx, live))
+		due = sooner(until, w.beInRoom(ctx, t, live))
 	} else {
 		if w.idle.IsZero() {
-			w.idle = time.Now()
+			w.idle = w.s.now()
 		}
 		switch end := w.idle.Add(w.s.cfg.Linger); {
 		case w.session == nil && !w.joining && len(w.polling) == 0:
-			return due, w.s.retire(w)
-		case w.session != nil && !time.Now().Before(end):
+			return w.retire(ctx, t)
+		case w.session != nil && !w.s.now().Before(end):
 			w.leave()
 			w.poke()
 		case w.session != nil:
@@ -233,10 +240,19 @@ func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
 		}
 	}
 	if live != nil {
-		due = sooner(due, w.work(ctx, live))
+		due = sooner(due, w.work(ctx, t, live))
 		due = sooner(due, w.deadline(live))
 	}
-	return due, false
+	return sooner(due, heed), false
+}
+
+// watched tells whether calls need the room to be joined for as long as they
+// last, and when to look again, if not only at a poke.
+func (w *worker) watched() (watched bool, until time.Time) {
+	if remote := time.Unix(0, w.remote.Load()); w.s.now().Before(remote) {
+		return true, remote
+	}
+	return w.watchers.Load() > 0, time.Time{}
 }
 
 func sooner(a, b time.Time) time.Time {
@@ -246,35 +262,27 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// deadline returns when a recording is out of time; zero for never.
+// deadline returns when a recording is out of time. What was asked for before
+// the worker began is tried before it is given up.
 func (w *worker) deadline(e *store.Entry) time.Time {
-	d := e.Record.GetDeadline()
-	switch {
-	case d == nil:
-		return time.Time{}
-	case e.Record.GetId() == w.resumed && d.AsTime().Before(w.grace):
-		return w.grace
+	at := deadlineOf(e.Record, w.s.cfg.limits())
+	if due := w.began.Add(w.s.cfg.grace(stateOf(e))); at.Before(due) {
+		return due
 	}
-	return d.AsTime()
+	return at
 }
 
 // overdue moves a recording whose deadline has passed.
 func (w *worker) overdue(ctx context.Context, live *store.Entry) bool {
 	at := w.deadline(live)
-	if at.IsZero() || time.Now().Before(at) {
+	if w.s.now().Before(at) {
 		return false
 	}
-	rec := live.Record
-	switch rec.GetRecording().GetState() {
-	case starting:
-		w.failStart(ctx, rec.GetId(), errStartTimeout(w.lastTrouble()))
-	case recording:
-		w.apply(ctx, rec.GetId(), stopAsked{reason: classrecv1.EndReason_END_REASON_MAX_DURATION})
-	case stopping:
-		w.apply(ctx, rec.GetId(), outOfTime{})
-	default:
+	ev := w.s.outOfTime(live.Record, w.lastTrouble())
+	if ev == nil {
 		return false
 	}
+	w.apply(ctx, live.Record.GetId(), ev)
 	return true
 }
 
@@ -291,55 +299,70 @@ func (w *worker) failStart(ctx context.Context, id string, err error) {
 	w.apply(ctx, id, startFailed{status: w.s.cfg.Status(err)})
 }
 
-// resume takes up a recording of the last life.
-func (w *worker) resume(ctx context.Context, e *store.Entry) {
-	switch e.Record.GetRecording().GetState() {
+// resume takes up the room's live recording, on which another process has
+// worked, or this one in its last life.
+func (w *worker) resume(e *store.Entry) {
+	switch stateOf(e) {
 	case starting:
-		w.resumed, w.grace = e.Record.GetId(), time.Now().Add(w.s.cfg.StartTimeout)
+		w.resumed = e.Record.GetId()
 	case recording:
 		w.carried = e.Record.GetId()
-	case processing:
-		w.poll(ctx, e)
 	default:
 	}
 }
 
 // apply changes a recording by what happened, and stores it. It tries until
-// the store takes it or ctx ends: what happened is not forgotten because the
-// store is slow.
+// the store takes it, the lease is lost or ctx ends: what happened is not
+// forgotten because the store is slow.
 func (w *worker) apply(ctx context.Context, id string, ev event) {
-	w.persist(ctx, func() error {
-		e, changed, err := w.s.change(ctx, w.room, id, ev)
+	lease := w.lease()
+	if lease == nil {
+		return // it came late: the room is another's
+	}
+	log := w.log
+	if e, err := w.s.store.Get(w.s.cfg.Tenant, w.room, id); err == nil {
+		log = w.s.logOf(e.Record)
+	}
+	w.persist(ctx, log, func() error {
+		e, changed, err := w.s.change(ctx, lease, w.room, id, ev)
 		if err != nil || !changed {
 			return err
 		}
-		w.log.Info("recording is "+stateWord(e.Record), "recording", e.Record.GetRecording().GetName(), "request_id", e.Record.GetRequestId(), "sequence", sequenceOf(e.Revision))
+		w.s.logOf(e.Record).Info("recording is "+stateWord(e.Record), "sequence", store.SequenceOf(e.Revision))
 		if stateOf(e) == processing {
 			w.evicted = false
-			w.poll(ctx, e)
+			w.poke()
 		}
 		return nil
 	})
 }
 
-// persist calls write until it succeeds or ctx ends.
-func (w *worker) persist(ctx context.Context, write func() error) {
+// persist calls write until it succeeds, the lease is lost or ctx ends.
+func (w *worker) persist(ctx context.Context, log *slog.Logger, write func() error) {
 	var r retry
+	begun := w.s.now()
+	defer w.storing.Store(nil)
 	for {
+		w.storing.Store(&storing{since: begun, attempt: r.attempt, err: r.err})
 		err := write()
 		switch {
 		case err == nil, ctx.Err() != nil:
 			return
+		case errors.Is(err, store.ErrFenced):
+			log.Info("another process has the room")
+			w.poke()
+			return
 		case errors.Is(err, store.ErrConflict):
 			continue // somebody else wrote in between: look again
 		case errors.Is(err, store.ErrNotFound):
-			w.log.Error("recording is not in the store", "error", err)
+			log.Error("recording is not in the store", "error", err)
 			return
 		}
-		r.next()
-		w.log.Error("cannot store", "error", err, "attempt", r.attempt)
+		r.next(w.s.now())
+		r.err = err
+		log.Error("cannot store", "error", err, "attempt", r.attempt)
 		select {
-		case <-time.After(until(r.at)):
+		case <-time.After(w.s.until(r.at)):
 		case <-ctx.Done():
 			return
 		}

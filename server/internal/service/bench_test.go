@@ -22,6 +22,7 @@ import (
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/benchtest"
 	"github.com/classrec/classrec/server/internal/recording"
 	"github.com/classrec/classrec/server/internal/room"
@@ -161,12 +162,12 @@ func newWatched(t *testing.T) *watched {
 	go func() { done <- rec.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done; rooms.Close(); client.Close() })
 
-	options, err := service.ServerOptions(nil)
+	options, err := service.ServerOptions(service.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := grpc.NewServer(options...)
-	service.New(rec).Register(s)
+	service.New(map[string]*recording.Service{auth.DefaultTenant: rec}).Register(s)
 	addr := serve(t, s)
 	w.crowd = newCrowd(t, addr, classrecv1.RecordingService_WatchClassBegin_FullMethodName, &classrecv1.WatchClassBeginRequest{Room: "-"}, 1)
 	return w

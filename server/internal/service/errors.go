@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/recording"
 )
 
@@ -28,10 +29,13 @@ func Status(err error) *statuspb.Status { return toStatus(err).Proto() }
 
 func toStatus(err error) *status.Status {
 	var known *recording.Error
+	var refused *auth.Error
 	var invalid *protovalidate.ValidationError
 	switch {
 	case errors.As(err, &known):
 		return knownStatus(known)
+	case errors.As(err, &refused):
+		return refusedStatus(refused)
 	case errors.As(err, &invalid):
 		return invalidStatus(invalid)
 	case errors.Is(err, context.Canceled):
@@ -59,6 +63,19 @@ func knownStatus(e *recording.Error) *status.Status {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
 	}
 	return withDetails(code(e.Kind), e.Message, details...)
+}
+
+// refusedStatus is for a caller that is not let in.
+func refusedStatus(e *auth.Error) *status.Status {
+	info := &errdetails.ErrorInfo{Reason: e.Reason, Domain: Domain}
+	switch {
+	case e.Denied:
+		info.Metadata = map[string]string{"scope": string(e.Scope)}
+		return withDetails(codes.PermissionDenied, e.Message, info)
+	case e.RetryAfter > 0:
+		return withDetails(codes.Unavailable, e.Message, info, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	}
+	return withDetails(codes.Unauthenticated, e.Message, info)
 }
 
 // code is the one table from kinds to codes.

@@ -17,12 +17,28 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/auth"
 )
 
+// Config of the edge. Its zero value is ready for use.
+type Config struct {
+	// Auth finds out who calls. nil: nobody is asked.
+	Auth *auth.Authenticator
+	// HandOut makes of a tenant's recording what callers get of it. It must not
+	// change it. nil: the recording itself.
+	HandOut func(tenant string, r *classrecv1.Recording) *classrecv1.Recording
+	// Observe is shown each call that is over, those that were refused too. It must
+	// not block. nil: nobody is.
+	Observe func(context.Context, Call)
+	// Logger gets one line a call. nil discards.
+	Logger *slog.Logger
+}
+
 // ServerOptions returns the interceptors that the service's calls go through,
-// from the outside: one log line a call, errors made into codes, panics made
-// into errors, field rules. A nil logger discards.
-func ServerOptions(logger *slog.Logger) ([]grpc.ServerOption, error) {
+// from the outside: who calls and whether he may, one log line a call, errors
+// made into codes, panics made into errors, field rules.
+func ServerOptions(cfg Config) ([]grpc.ServerOption, error) {
+	logger := cfg.Logger
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -33,60 +49,79 @@ func ServerOptions(logger *slog.Logger) ([]grpc.ServerOption, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the field rules: %w", err)
 	}
-	e := edge{log: logger, validator: validator}
+	observe := cfg.Observe
+	if observe == nil {
+		observe = func(context.Context, Call) {}
+	}
+	e := edge{log: logger, auth: cfg.Auth, handOut: cfg.HandOut, observe: observe, validator: validator}
 	recoverer := recovery.WithRecoveryHandlerContext(func(ctx context.Context, cause any) error {
 		logger.ErrorContext(ctx, "panic in a call", "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "internal error")
 	})
+	// Twice: the inner one has the call's line tell of it, the outer one is for
+	// what a credential may do to its reader.
+	unary, stream := recovery.UnaryServerInterceptor(recoverer), recovery.StreamServerInterceptor(recoverer)
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(e.unary, recovery.UnaryServerInterceptor(recoverer), e.validateUnary),
-		grpc.ChainStreamInterceptor(e.stream, recovery.StreamServerInterceptor(recoverer), e.validateStream),
+		grpc.ChainUnaryInterceptor(unary, e.unary, unary, e.validateUnary),
+		grpc.ChainStreamInterceptor(stream, e.stream, stream, e.validateStream),
 	}, nil
 }
 
 // edge is where calls come in and errors go out.
 type edge struct {
 	log       *slog.Logger
+	auth      *auth.Authenticator
+	handOut   func(string, *classrecv1.Recording) *classrecv1.Recording
+	observe   func(context.Context, Call)
 	validator protovalidate.Validator
 }
 
 func (e edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	begin := time.Now()
+	ctx, _, err := e.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, req, nil, err)
+	}
 	res, err := handler(ctx, req)
-	return res, e.done(ctx, info.FullMethod, req, begin, err)
+	if err == nil && e.handOut != nil {
+		p, _ := auth.FromContext(ctx)
+		res = handOut(res, func(r *classrecv1.Recording) *classrecv1.Recording { return e.handOut(p.Tenant, r) })
+	}
+	return res, e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, req, res, err)
+}
+
+// handOut puts what callers get of recordings into an answer. Those of events
+// have no files yet.
+func handOut(res any, each func(*classrecv1.Recording) *classrecv1.Recording) any {
+	switch r := res.(type) {
+	case *classrecv1.StartRecordingResponse:
+		return &classrecv1.StartRecordingResponse{Recording: each(r.GetRecording())}
+	case *classrecv1.StopRecordingResponse:
+		return &classrecv1.StopRecordingResponse{Recording: each(r.GetRecording())}
+	case *classrecv1.GetRecordingResponse:
+		return &classrecv1.GetRecordingResponse{Recording: each(r.GetRecording())}
+	case *classrecv1.ListRecordingsResponse:
+		for i, recording := range r.GetRecordings() { // the page is this answer's own
+			r.Recordings[i] = each(recording)
+		}
+	}
+	return res
 }
 
 func (e edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	begin := time.Now()
-	return e.done(ss.Context(), info.FullMethod, nil, begin, handler(srv, ss))
-}
-
-// done makes the error of a call public, and writes the call's one log line,
-// the cause in it.
-func (e edge) done(ctx context.Context, method string, req any, begin time.Time, err error) error {
-	level, code := slog.LevelInfo, codes.OK
-	attrs := []slog.Attr{slog.String("method", method), slog.Duration("took", time.Since(begin).Round(time.Microsecond))}
-	if r, ok := req.(interface{ GetRoom() string }); ok && r.GetRoom() != "" {
-		attrs = append(attrs, slog.String("room", r.GetRoom()))
-	}
-	if r, ok := req.(interface{ GetName() string }); ok && r.GetName() != "" {
-		attrs = append(attrs, slog.String("recording", r.GetName()))
-	}
-	if r, ok := req.(interface{ GetRequestId() string }); ok && r.GetRequestId() != "" {
-		attrs = append(attrs, slog.String("request_id", r.GetRequestId()))
-	}
+	ctx, grant, err := e.admit(ss.Context(), info.FullMethod)
 	if err != nil {
-		st := toStatus(err)
-		code = st.Code()
-		attrs = append(attrs, slog.String("error", err.Error()))
-		err = st.Err()
+		return e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, nil, nil, err)
 	}
-	if code == codes.Internal || code == codes.Unknown {
-		level = slog.LevelError
+	bounded, stop := e.follow(ctx, grant)
+	defer stop()
+	admitted := &admittedStream{ServerStream: ss, ctx: bounded}
+	err = handler(srv, admitted)
+	if ended := auth.Ended(bounded); ended != nil && err != nil {
+		err = ended
 	}
-	attrs = append(attrs, slog.String("code", code.String()))
-	e.log.LogAttrs(ctx, level, "call", attrs...)
-	return err
+	return e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, admitted.request, nil, err)
 }
 
 func (e edge) validateUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -127,7 +130,9 @@ func TestRestart_WhileStarting(t *testing.T) {
 }
 
 // kill -9 while a class is on: the next life of the server takes it up, on its
-// own embedded platform too, which has lost its rooms with it.
+// own embedded platform too, which has lost its rooms with it. It is one
+// recording, with a gap from when the server died, and has what was said before
+// and after.
 func TestKill_WhileRecording(t *testing.T) {
 	t.Parallel()
 	child := startChild(t, "")
@@ -136,20 +141,79 @@ func TestKill_WhileRecording(t *testing.T) {
 		t.Fatalf("start: %v %+v", err, out)
 	}
 	before := out.Recording(t)
+	teacher := apitest.JoinAt(t, child.room, "room", "teacher")
+	teacher.Chat(t, "said before")
+	roomservertest.Poll(t, "the chat to be written", func() bool { return child.holds(t, "said before") })
 	child.kill(t)
+	killed := time.Now()
 
 	s := apitest.New(t, child.dir())
 	rec := s.Must(t, apitest.Call{Name: apitest.Start, Request: childStart})
 	if rec.GetName() != before.GetName() {
 		t.Fatalf("started again as %v, was %v", rec, before)
 	}
+	roomservertest.Poll(t, "the class to be begun again", func() bool {
+		rec = s.Must(t, apitest.Call{Name: apitest.Get, Request: `{"name":"` + before.GetName() + `"}`})
+		return len(rec.GetGaps()) > 0
+	})
+	wantGap(t, rec, killed, killed)
+	teacher = s.Join(t, "room", "teacher")
+	teacher.Chat(t, "said after")
+	teacher.Sync(t)
 	stop := s.Must(t, apitest.Call{Name: apitest.Stop, Request: `{"name":"` + before.GetName() + `"}`})
 	if stop.GetState() < stateProcessing {
 		t.Errorf("stopped as %v", stop)
 	}
 	rec = awaitState(t, s, before.GetName(), stateAvailable)
-	if rec.GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED {
+	if rec.GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED || len(rec.GetGaps()) != 1 {
 		t.Errorf("ended as %v", rec)
+	}
+	var said strings.Builder
+	for _, url := range rec.GetUrls() {
+		_, text := get(t, s, url, nil)
+		said.WriteString(text)
+	}
+	if !strings.Contains(said.String(), "said before") || !strings.Contains(said.String(), "said after") {
+		t.Errorf("the files have %s", &said)
+	}
+}
+
+// A server that is stopped in order notes when it ended what it recorded.
+func TestRestart_Gap(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	before := s.Must(t, apitest.Call{Name: apitest.Start, Request: childStart})
+	stopping := time.Now()
+	s.Stop()
+	stopped := time.Now()
+	s.Start()
+	var rec *classrecv1.Recording
+	roomservertest.Poll(t, "the class to be begun again", func() bool {
+		rec = s.Must(t, apitest.Call{Name: apitest.Get, Request: `{"name":"` + before.GetName() + `"}`})
+		return len(rec.GetGaps()) > 0
+	})
+	if rec.GetState() != stateRecording {
+		t.Errorf("goes on as %v", rec)
+	}
+	wantGap(t, rec, stopping, stopped)
+}
+
+// wantGap fails unless the recording has one gap, from when its server ended,
+// which was between two times, to when the class was begun again.
+func wantGap(t *testing.T, rec *classrecv1.Recording, earliest, latest time.Time) {
+	t.Helper()
+	if len(rec.GetGaps()) != 1 {
+		t.Fatalf("the gaps are %v", rec.GetGaps())
+	}
+	gap := rec.GetGaps()[0]
+	from, to := gap.GetStartTime().AsTime(), gap.GetEndTime().AsTime()
+	// It is noted every second, and this machine may be busy. The platform counts
+	// in seconds, and a class that is begun again in the same one has the next.
+	if gap.GetStartTime() == nil || from.Before(earliest.Add(-3*time.Second)) || from.After(latest) {
+		t.Errorf("the gap begins at %v; the server ended between %v and %v", from, earliest, latest)
+	}
+	if to.Before(from) || to.After(time.Now().Add(time.Second)) || !strings.Contains(gap.GetReason(), "restarted") {
+		t.Errorf("the gap is %v", gap)
 	}
 }
 
@@ -176,7 +240,7 @@ func runChild(text string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(os.Stdout, s.GRPCAddr()); err != nil {
+	if _, err := fmt.Fprintln(os.Stdout, s.GRPCAddr(), s.RoomHTTPAddr()); err != nil {
 		return err
 	}
 	return s.Run(context.Background())
@@ -187,6 +251,7 @@ type child struct {
 	config childConfig
 	cmd    *exec.Cmd
 	api    *apitest.Remote
+	room   string // where its own platform is
 	killed bool
 }
 
@@ -222,7 +287,8 @@ func startChild(t *testing.T, platform string) *child {
 	if !line.Scan() {
 		t.Fatalf("the server said nothing: %v", line.Err())
 	}
-	c.api = apitest.Dial(t, line.Text())
+	api, room, _ := strings.Cut(line.Text(), " ")
+	c.api, c.room = apitest.Dial(t, api), "http://"+room
 	return c
 }
 
@@ -242,6 +308,20 @@ func (c *child) kill(t *testing.T) {
 		t.Error(err)
 	}
 	_ = c.cmd.Wait() // that it was killed
+}
+
+// holds tells whether a file of its recordings has a text in it.
+func (c *child) holds(t *testing.T, text string) (found bool) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.config.Dir, "room", "recordings", "*", "*", "*.vtt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		found = found || err == nil && strings.Contains(string(raw), text)
+	}
+	return found
 }
 
 // dir makes another server go on with the child's data.

@@ -62,7 +62,8 @@ func shown(text string) []string {
 }
 
 // The enterprise key, room passwords, tokens and the URLs of recordings appear
-// in no log, no error and no file in the clear, whatever goes wrong and however
+// in no log, error, trace, metric, audit line or name of a file, and no password in a
+// file in the clear, whatever goes wrong and however
 // hard the platform tries to have them told.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
@@ -98,7 +99,9 @@ func TestSecrets(t *testing.T) {
 				base = platform.Config().BaseURL
 			}
 			var log record
+			collector, audit := apitest.NewCollector(t), filepath.Join(t.TempDir(), "audit.jsonl")
 			s := apitest.New(t, apitest.Platform(t, base), func(cfg *server.Config) {
+				cfg.TraceEndpoint, cfg.AuditLog = collector.URL(), audit
 				cfg.CheckroomParams = map[string]string{"param": markParam}
 				cfg.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			})
@@ -136,10 +139,23 @@ func TestSecrets(t *testing.T) {
 			if p.name == "good" && !listed {
 				t.Error("the URL was not listed, so it was not tried")
 			}
+			told := map[string]string{}
+			for _, path := range []string{"/metrics", "/debug/rooms", "/readyz", "/healthz"} {
+				_, told[path] = get(t, s, path, nil)
+			}
 			s.Stop()
-			for line := range strings.Lines(log.String()) {
-				if found := shown(line); found != nil {
-					t.Errorf("the log shows %q: %s", found, line)
+			told["the log"], told["the audit log"] = log.String(), read(t, audit)
+			for _, span := range collector.Spans() {
+				told["the traces"] += span.String() + "\n"
+			}
+			for what, text := range told {
+				if text == "" {
+					t.Errorf("%s is empty, so it was not tried", what)
+				}
+				for line := range strings.Lines(text) {
+					if found := shown(line); found != nil {
+						t.Errorf("%s: shown is %q: %s", what, found, line)
+					}
 				}
 			}
 			if !strings.Contains(log.String(), `"method":`) {
@@ -150,10 +166,22 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// inTheClear looks for the room's password in what is stored.
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// inTheClear looks for the room's password in what is stored, and for any secret in the names of files.
 func inTheClear(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if found := shown(path); found != nil {
+			t.Errorf("a file is called %q", found)
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}

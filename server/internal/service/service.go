@@ -14,19 +14,40 @@ import (
 	"google.golang.org/grpc"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/recording"
 )
 
 // Service implements classrec.v1.RecordingService. Requests have passed the
-// validating interceptor of [ServerOptions] when they get here.
+// validating interceptor of [ServerOptions] when they get here. A call is about
+// what its caller's tenant has: nothing else is there for it.
 type Service struct {
 	classrecv1.UnimplementedRecordingServiceServer
 
-	recordings *recording.Service
+	recordings map[string]*recording.Service // by tenant
 }
 
-// New returns a service over recordings, which the caller runs.
-func New(recordings *recording.Service) *Service { return &Service{recordings: recordings} }
+// New returns a service over the recordings of each tenant, which the caller
+// runs. The map is not to be changed any more.
+func New(recordings map[string]*recording.Service) *Service { return &Service{recordings: recordings} }
+
+// of returns the recordings of the caller's tenant; who has shown no other
+// belongs to [auth.DefaultTenant]. A tenant that there is not is no fault of the
+// credential, which is good: to show another one like it does not help, so the
+// error is PERMISSION_DENIED and not UNAUTHENTICATED.
+func (s *Service) of(ctx context.Context) (*recording.Service, error) {
+	tenant := auth.DefaultTenant
+	if p, ok := auth.FromContext(ctx); ok {
+		tenant = p.Tenant
+	}
+	if r, ok := s.recordings[tenant]; ok {
+		return r, nil
+	}
+	return nil, &recording.Error{
+		Kind: recording.KindPermissionDenied, Reason: "TENANT_UNKNOWN",
+		Message: "this server has no such tenant as the caller's", Metadata: map[string]string{"tenant": tenant},
+	}
+}
 
 // Register adds the service to a gRPC server.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
@@ -35,16 +56,34 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 
 // StartRecording implements classrec.v1.RecordingService.
 func (s *Service) StartRecording(ctx context.Context, req *classrecv1.StartRecordingRequest) (*classrecv1.StartRecordingResponse, error) {
-	r, err := s.recordings.Start(ctx, req)
+	recordings, err := s.of(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := seesRoom(ctx, req.GetRoom()); err != nil {
+		return nil, err
+	}
+	r, err := recordings.Start(ctx, req)
+	if err != nil {
+		return nil, unseen(ctx, err)
 	}
 	return &classrecv1.StartRecordingResponse{Recording: r}, nil
 }
 
 // StopRecording implements classrec.v1.RecordingService.
 func (s *Service) StopRecording(ctx context.Context, req *classrecv1.StopRecordingRequest) (*classrecv1.StopRecordingResponse, error) {
-	r, err := s.recordings.Stop(ctx, req)
+	recordings, err := s.of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sees := seesRoom(ctx, req.GetRoom())
+	if req.GetName() != "" {
+		sees = seesRecording(ctx, req.GetName())
+	}
+	if sees != nil {
+		return nil, sees
+	}
+	r, err := recordings.Stop(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +92,14 @@ func (s *Service) StopRecording(ctx context.Context, req *classrecv1.StopRecordi
 
 // GetRecording implements classrec.v1.RecordingService.
 func (s *Service) GetRecording(ctx context.Context, req *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
-	r, err := s.recordings.Get(ctx, req.GetName())
+	recordings, err := s.of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := seesRecording(ctx, req.GetName()); err != nil {
+		return nil, err
+	}
+	r, err := recordings.Get(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +108,27 @@ func (s *Service) GetRecording(ctx context.Context, req *classrecv1.GetRecording
 
 // ListRecordings implements classrec.v1.RecordingService.
 func (s *Service) ListRecordings(ctx context.Context, req *classrecv1.ListRecordingsRequest) (*classrecv1.ListRecordingsResponse, error) {
-	page, token, err := s.recordings.List(ctx, req)
+	recordings, err := s.of(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &classrecv1.ListRecordingsResponse{Recordings: page, NextPageToken: token}, nil
+	return recordings.List(ctx, req, visible(ctx))
 }
 
 // WatchClassBegin implements classrec.v1.RecordingService. An event that many
 // callers get is encoded once for all of them.
 func (s *Service) WatchClassBegin(req *classrecv1.WatchClassBeginRequest, stream grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
 	ctx := stream.Context()
-	watch, err := s.recordings.Watch(ctx, req)
+	recordings, err := s.of(ctx)
+	if err != nil {
+		return err
+	}
+	if req.GetRoom() != recording.AllRooms {
+		if err := seesRoom(ctx, req.GetRoom()); err != nil {
+			return err
+		}
+	}
+	watch, err := recordings.Watch(ctx, req, visible(ctx))
 	if err != nil {
 		return err
 	}

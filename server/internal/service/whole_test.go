@@ -166,6 +166,27 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// Files are there as soon as they are listed, also where their public name is
+// one that only others can reach.
+func TestFiles_PublicName(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"https://classes.invalid/recorded", "http://classes.invalid"} {
+		s := apitest.New(t, func(cfg *server.Config) { cfg.FilesBaseURL = base })
+		teacher := s.Join(t, "room", "teacher")
+		rec := s.Must(t, apitest.Call{Name: apitest.Start, Request: `{"room":"room"}`})
+		teacher.Chat(t, "good morning")
+		teacher.Sync(t)
+		s.Must(t, apitest.Call{Name: apitest.Stop, Request: `{"room":"room"}`})
+		rec = awaitState(t, s, rec.GetName(), stateAvailable)
+		if len(rec.GetUrls()) != 1 || !strings.HasPrefix(rec.GetUrls()[0], base+"/") {
+			t.Fatalf("the files are %v", rec.GetUrls())
+		}
+		if status, body := get(t, s, "/files"+strings.TrimPrefix(rec.GetUrls()[0], base), nil); status != http.StatusOK || !strings.Contains(body, "good morning") {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+}
+
 // What cannot be had is said with the flag that asks for it, and takes nothing
 // from the server that has it.
 func TestNew_Occupied(t *testing.T) {

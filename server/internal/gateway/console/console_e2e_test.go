@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package console_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/classrec/classrec/server"
+	"github.com/classrec/classrec/server/internal/apitest"
+	"github.com/classrec/classrec/server/internal/auth"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
+)
+
+// english and chinese are what a browser says that its reader understands.
+const (
+	english = "en-US"
+	chinese = "zh-CN"
+)
+
+// start starts a recording in a room, and returns its name.
+func start(t *testing.T, s *apitest.Server, room, options string) string {
+	t.Helper()
+	r := s.Must(t, apitest.Call{Name: apitest.Start, Request: fmt.Sprintf(`{"room": %q%s}`, room, options)})
+	return r.GetName()
+}
+
+// TestConsole opens the pages in Chromium with a fake camera. A page that complains, or asks another host for anything,
+// fails; pictures of all of them are left in .build/screenshots.
+func TestConsole(t *testing.T) {
+	b := newBrowser(t)
+	for _, tc := range []struct {
+		name string
+		test func(*testing.T, *browser)
+	}{
+		{"class", testClass}, // the longest
+		{"inside", testInside},
+		{"password", testPassword},
+		{"keyboard", testKeyboard},
+		{"pages", testPages},
+		{"chinese", testChinese},
+		{"errors", testErrors},
+		{"reference", testReference},
+		{"talkcloud", testTalkCloud},
+		{"login", testLogin},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tc.test(t, b)
+		})
+	}
+}
+
+// testClass has somebody without any other tool record himself: he joins the classroom with camera and microphone,
+// starts, chats, stops, and plays the file with the chat as subtitles.
+func testClass(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t, func(cfg *server.Config) { cfg.FFmpeg = "" })
+	console := b.open(t, s.URL()+"/", english)
+	console.until(t, `document.querySelector('header .link.live')`)
+	console.shootAll(t, "rooms-empty")
+
+	room := b.open(t, s.URL()+"/#/classroom?room=42", english)
+	room.shootAll(t, "classroom-door")
+	room.fill(t, "[name=nickname]", "Ada & 张")
+	room.click(t, "form.door button", "Join")
+	room.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+	room.click(t, "button", "Record")
+	room.until(t, `document.querySelector('.room .chip.recording')`)
+	console.until(t, `document.querySelector('.feed li.add')?.innerText.includes('room 42') && document.querySelector('tbody .chip.recording')`)
+
+	room.fill(t, "[name=message]", "Hello <b>class</b> & 大家好")
+	room.press(t, "Enter")
+	room.until(t, `document.querySelector('.log li')?.innerText.includes('Hello <b>class</b> & 大家好')`)
+	start(t, s, "maths-7b", `, "format": "RECORDING_FORMAT_WEBM", "nickname": "recorder"`)
+	start(t, s, "91795375556973", `, "max_duration": "3600s", "record_chat": false`)
+	console.until(t, `document.querySelectorAll('tbody .chip.recording').length === 3`)
+	console.shootAll(t, "rooms")
+	room.shootAll(t, "classroom")
+	room.fill(t, "[name=message]", "That was it.")
+	room.press(t, "Enter")
+	room.until(t, `document.querySelectorAll('.log li').length === 2`)
+	room.click(t, ".room button", "Stop")
+	room.click(t, ".room button.danger", "stop?")
+	room.click(t, ".room a.button", "Play")
+
+	room.until(t, `document.querySelectorAll('.stage .chat li').length === 2`)
+	checkPlayer(t, room)
+	room.shootAll(t, "player")
+
+	console.until(t, `[...document.querySelectorAll('tbody tr')].some((r) => r.querySelector('.chip.available') && r.querySelector('a.button')?.innerText.includes('Play'))`)
+	console.look(t, look{width: 1280, height: 640})
+	console.shoot(t, "console") // docs/console.png
+	for _, p := range []struct{ name, address, ready string }{
+		{"recordings", "/#/recordings", `document.querySelectorAll('tbody tr').length === 3 && !document.querySelector('.empty')`},
+		{"recordings-room", "/#/recordings?room=42", `document.querySelector('tbody .chip.available') && document.querySelector('tbody').innerText.includes('2 files')`},
+		{"recordings-none", "/#/recordings?room=nobody", `document.querySelector('.empty')?.innerText.includes('Nothing is recorded')`},
+		{"events", "/#/events", `document.querySelectorAll('tbody tr').length === 4`},
+		{"events-room", "/#/events?room=42", `document.querySelectorAll('tbody tr').length === 2`},
+		{"nowhere", "/#/nowhere", `document.querySelector('.empty')`},
+		{"missing", "/#/recordings/rooms/42/recordings/17", `document.querySelector('.problem')?.innerText.includes('RECORDING_NOT_FOUND')`},
+	} {
+		if p.name == "missing" {
+			console.allow("404")
+		}
+		console.eval(t, fmt.Sprintf("location.href = %q", p.address), nil)
+		console.until(t, p.ready)
+		console.shootAll(t, p.name)
+	}
+}
+
+// testInside records one file of everybody, WebM and Matroska, whose chat is inside, and looks for it as subtitles.
+func testInside(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	p := b.open(t, s.URL()+"/#/classroom?room=inside", english)
+	p.eval(t, `document.querySelector('[name=camera]').checked = false`, nil)
+	p.fill(t, "[name=nickname]", "Ben")
+	p.click(t, "form.door button", "Join")
+	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+	for _, format := range []string{"WEBM", "MKV"} {
+		name := start(t, s, "inside", fmt.Sprintf(`, "format": "RECORDING_FORMAT_%s", "record_type": "RECORD_TYPE_FILE"`, format))
+		said := fmt.Sprintf("in %s <i>&amp; 你好", format)
+		p.fill(t, "[name=message]", said)
+		p.press(t, "Enter")
+		p.until(t, fmt.Sprintf(`[...document.querySelectorAll('.log li')].some((l) => l.innerText.includes(%q))`, said))
+		s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, name)})
+		reader := b.open(t, s.URL()+"/#/recordings/"+name, english)
+		reader.until(t, fmt.Sprintf(`document.querySelector('.stage .chat li')?.innerText.includes(%q) && [...document.querySelector('video').textTracks[0].cues].length === 1`, said))
+		var cue struct{ Start, End float64 }
+		reader.eval(t, `(({startTime: Start, endTime: End}) => ({Start, End}))(document.querySelector('video').textTracks[0].cues[0])`, &cue)
+		if cue.Start < 0 || cue.Start > 30 || cue.End <= cue.Start {
+			t.Errorf("%s: the line is shown from %v to %v", format, cue.Start, cue.End)
+		}
+	}
+}
+
+// testPassword is a room with passwords: the wrong one is refused in words, and the right one lets in and publishes.
+func testPassword(t *testing.T, b *browser) {
+	t.Helper()
+	rooms := filepath.Join(t.TempDir(), "rooms.yaml")
+	if err := os.WriteFile(rooms, []byte("rooms:\n  \"7\": {passwords: {teacher: right-one}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := apitest.New(t, func(cfg *server.Config) { cfg.RoomsFile = rooms })
+	p := b.open(t, s.URL()+"/#/classroom?room=7", english)
+	p.fill(t, "[name=nickname]", "Eve")
+	p.fill(t, "[name=password]", "wrong-one")
+	p.click(t, "form.door button", "Join")
+	p.until(t, `document.querySelector('[role=alert]')?.innerText.includes('The room needs a password')`)
+	p.fill(t, "[name=password]", "right-one")
+	p.click(t, "form.door button", "Join")
+	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+	p.click(t, ".room button", "Leave")
+	p.until(t, `document.querySelector('form.door')`)
+}
+
+// testPages lists more recordings than one page has.
+func testPages(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	for range 27 {
+		s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, start(t, s, "many", ""))})
+	}
+	p := b.open(t, s.URL()+"/#/recordings?room=many", english)
+	p.until(t, `document.querySelectorAll('tbody tr').length === 25`)
+	p.click(t, ".pager button", "Show more")
+	p.until(t, `document.querySelectorAll('tbody tr').length === 27 && !document.querySelector('.pager button')`)
+	var names int
+	p.eval(t, `new Set([...document.querySelectorAll('tbody td:last-child a')].map((a) => a.href)).size`, &names)
+	if names != 27 {
+		t.Errorf("%d recordings are listed in 27 rows", names)
+	}
+}
+
+// checkPlayer plays the file that the page has opened, seeks by a line of the chat, and looks for the subtitles.
+func checkPlayer(t *testing.T, p *page) {
+	t.Helper()
+	p.until(t, `document.querySelector('video')?.readyState >= 2`)
+	var seen struct {
+		Width, Height int
+		Length        float64
+	}
+	p.eval(t, `(({videoWidth: Width, videoHeight: Height, duration: Length}) => ({Width, Height, Length}))(document.querySelector('video'))`, &seen)
+	if seen.Width == 0 || seen.Height == 0 || seen.Length < 1 || seen.Length > 60 {
+		t.Errorf("the file is %+v", seen)
+	}
+	p.eval(t, `document.querySelector('video').play()`, nil)
+	p.until(t, `document.querySelector('video').currentTime > 0.2`)
+	p.eval(t, `document.querySelector('video').pause()`, nil)
+	p.click(t, ".stage .chat button", "That was it.")
+	p.until(t, `(() => { const v = document.querySelector('video'); const [c] = v.textTracks[0].activeCues || []; return v.currentTime > 0.3 && !v.seeking &&
+		v.textTracks[0].mode === 'showing' && [...v.textTracks[0].activeCues].some((c) => c.text.includes('That was it.')) && document.querySelector('.chat li.active') })()`)
+	var text string
+	p.eval(t, `document.querySelector('.stage .chat').innerText`, &text)
+	if !strings.Contains(text, "Ada & 张") || !strings.Contains(text, "Hello <b>class</b> & 大家好") {
+		t.Errorf("the chat is %q", text)
+	}
+	p.eval(t, `fetch([...document.querySelectorAll('.files a[download]')].find((a) => a.download.endsWith('.webm')).href).then((r) => r.blob()).then((b) => b.size)`, &seen.Width)
+	if seen.Width < 1000 {
+		t.Errorf("the download has %d bytes", seen.Width)
+	}
+}
+
+// testKeyboard starts and stops a recording without a mouse, and wants to see where it is all the way.
+func testKeyboard(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	p := b.open(t, s.URL()+"/", english)
+	p.until(t, `document.querySelector('header .link.live')`)
+	// to presses Tab until the focus is on what matches.
+	to := func(selector string) {
+		t.Helper()
+		for range 40 {
+			p.press(t, "Tab")
+			var at struct {
+				There, Visible bool
+				What           string
+			}
+			p.eval(t, fmt.Sprintf(`(() => { const e = document.activeElement; const s = getComputedStyle(e);
+				return { There: e.matches(%q), Visible: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, What: e.outerHTML.slice(0, 120) } })()`, selector), &at)
+			if at.What != "" && !at.Visible {
+				t.Errorf("the focus cannot be seen on %s", at.What)
+			}
+			if at.There {
+				return
+			}
+		}
+		t.Fatalf("Tab does not come to %s", selector)
+	}
+	to(".skip")
+	p.press(t, "Enter")
+	to("[name=room]")
+	p.write(t, "42")
+	to("summary")
+	p.press(t, "Enter")
+	to("[name=maxDuration]")
+	p.write(t, "90")
+	to("[name=nickname]")
+	p.write(t, "键盘")
+	p.press(t, "Enter")
+	p.until(t, `document.querySelector('tbody .chip.recording')`)
+	p.shoot(t, "options-light")
+	to("tbody button")
+	p.press(t, "Enter")
+	p.until(t, `document.querySelector('tbody button.danger')`)
+	p.press(t, "Escape")
+	p.until(t, `!document.querySelector('tbody button.danger')`)
+	p.press(t, "Enter")
+	p.press(t, " ")
+	p.until(t, `document.querySelector('tbody .chip.available')`)
+	r := s.Must(t, apitest.Call{Name: apitest.Get, Request: fmt.Sprintf(`{"name": %q}`, strings.TrimPrefix(p.href(t, "tbody a.button"), "#/recordings/"))})
+	if r.GetMaxDuration().GetSeconds() != 90*60 || r.GetRoom() != "42" || !r.GetRecordChat() {
+		t.Errorf("recorded was %v", r)
+	}
+	to("tbody a.button")
+	p.press(t, "Enter")
+	p.until(t, `document.querySelector('h1').innerText.includes('Recording of room 42') && document.activeElement.id === 'main'`)
+}
+
+func (p *page) href(t *testing.T, selector string) string {
+	t.Helper()
+	var href string
+	p.eval(t, fmt.Sprintf("document.querySelector(%q).getAttribute('href')", selector), &href)
+	return href
+}
+
+// testChinese is a reader whose browser speaks Chinese, and who then wants English.
+func testChinese(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	start(t, s, "语文-7", "")
+	p := b.open(t, s.URL()+"/", chinese)
+	p.until(t, `document.querySelector('tbody .chip.recording')?.innerText === '录制中'`)
+	for _, v := range []struct{ name, address, ready string }{
+		{"rooms", "/#/", `document.querySelector('tbody .chip')`},
+		{"recordings", "/#/recordings", `document.querySelector('tbody .chip')`},
+		{"events", "/#/events", `document.querySelector('tbody')`},
+		{"classroom-door", "/#/classroom", `document.querySelector('form.door')`},
+	} {
+		p.eval(t, fmt.Sprintf("location.href = %q", v.address), nil)
+		p.until(t, v.ready)
+		p.shootAll(t, v.name+"-zh")
+		p.translated(t, v.name)
+	}
+	p.goTo(t, s.URL()+"/docs")
+	p.until(t, `document.querySelectorAll('.operation').length >= 8`)
+	p.shoot(t, "docs-zh-light")
+	p.click(t, "header button", "English")
+	p.until(t, `document.documentElement.lang.startsWith('en') && document.querySelector('header nav')?.innerText.includes('Recordings')`)
+}
+
+// translated looks for words that are not Chinese.
+func (p *page) translated(t *testing.T, name string) {
+	t.Helper()
+	var words []string
+	p.eval(t, `(() => { const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); const found = [];
+		while (walk.nextNode()) { const e = walk.currentNode.parentElement; if (!e.closest('.id, code, .brand, noscript, [lang=en]')) found.push(...(walk.currentNode.data.match(/[A-Za-z][a-z.]{3,}/g) || [])); }
+		return found })()`, &words)
+	for _, word := range words {
+		if word != "classrec" && word != "ffmpeg" {
+			t.Errorf("%s: %q is not Chinese", name, word)
+		}
+	}
+}
+
+// testErrors is what can go wrong, in words; and a connection that is cut goes on where it was.
+func testErrors(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	target, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
+		FlushInterval: -1,
+	})
+	t.Cleanup(proxy.Close)
+	live := start(t, s, "taken", "")
+	p := b.open(t, proxy.URL+"/", english)
+	p.allow("the server responded with a status of") // the errors that are asked for
+	p.until(t, `document.querySelector('tbody .chip.recording')`)
+
+	p.fill(t, "[name=room]", "taken")
+	p.click(t, "button", "Start recording")
+	p.until(t, `document.querySelector('[role=alert]')?.innerText.includes('A class is on in this room already') && document.querySelector('[role=alert]').innerText.includes('CLASS_ALREADY_BEGUN')`)
+	p.eval(t, `document.querySelector('details').open = true`, nil)
+	p.fill(t, "[name=room]", "free")
+	p.fill(t, "[name=userId]", "a/b")
+	p.click(t, "button", "Start recording")
+	p.until(t, `document.activeElement.name === 'userId' && document.activeElement.getAttribute('aria-invalid') === 'true' && document.querySelector('[role=alert]').innerText.includes('A field is not as it has to be') && document.querySelector('[role=alert]').innerText.includes('user_id')`)
+	p.shootAll(t, "error")
+	p.fill(t, "[name=userId]", "ok")
+	p.eval(t, `{ const e = document.querySelector('[name=recordType]'); e.value = 'RECORD_TYPE_MIX'; e.dispatchEvent(new Event('change')); }`, nil)
+	p.click(t, "button", "Start recording")
+	p.until(t, `document.querySelector('[role=alert]').innerText.includes('needs ffmpeg on the server')`)
+
+	p.allow("net::ERR_")
+	proxy.CloseClientConnections()
+	s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, live)})
+	p.until(t, `document.querySelectorAll('.feed li').length === 2 && document.querySelector('.feed li.remove')`)
+	p.until(t, `document.querySelector('header .link.live')`)
+}
+
+// testReference reads the API's page, and makes two of its calls: one that answers, and one that streams.
+func testReference(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	p := b.open(t, s.URL()+"/docs", english)
+	p.until(t, `document.querySelectorAll('.operation').length >= 8 && document.querySelectorAll('#schemas details').length > 10`)
+	p.eval(t, `document.querySelectorAll('.operation .trial').forEach((d) => { d.open = true; })`, nil)
+	const streaming = `#RecordingService_WatchClassBegin`
+	p.eval(t, fmt.Sprintf(`{ const e = document.querySelector('%s [name=accept]'); e.value = 'text/event-stream'; e.dispatchEvent(new Event('input', {bubbles: true})); }`, streaming), nil)
+	p.fill(t, streaming+" [name=room]", "-")
+	p.click(t, streaming+" button", "Send")
+	p.until(t, fmt.Sprintf(`document.querySelector('%s .answer')?.innerText.includes('event: synced')`, streaming))
+	p.fill(t, "#RecordingService_StartRecording [name=room]", "它's 1")
+	p.click(t, "#RecordingService_StartRecording button", "Send")
+	p.until(t, `document.querySelector('#RecordingService_StartRecording .answer').innerText.includes('RECORDING_STATE_RECORDING')`)
+	p.until(t, fmt.Sprintf(`document.querySelector('%s .answer').innerText.includes('event: add')`, streaming))
+	p.click(t, streaming+" button", "Stop")
+	p.until(t, fmt.Sprintf(`[...document.querySelectorAll('%s button')].every((b) => b.hidden || !b.disabled)`, streaming))
+	if curl := p.text(t, "#RecordingService_StartRecording .curl"); !strings.Contains(curl, `'`+s.URL()+`/v1/rooms/%E5%AE%83'\''s%201/recordings'`) {
+		t.Errorf("the command is %s", curl)
+	}
+	p.eval(t, `document.querySelectorAll('.trial').forEach((d, i) => { d.open = i === 0; }); document.querySelector('.operation details').open = true; scrollTo(0, 0)`, nil)
+	p.shootAll(t, "docs")
+}
+
+// testTalkCloud is the console of a server whose platform is elsewhere: there is no classroom, and files are played from
+// the hosts that the platform names.
+func testTalkCloud(t *testing.T, b *browser) {
+	t.Helper()
+	film := filepath.Join(t.TempDir(), "teacher.mp4")
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=2:size=320x240", "-pix_fmt", "yuv420p", film).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v: %s", err, out)
+	}
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, film) }))
+	t.Cleanup(files.Close)
+	platform := talkcloudtest.NewPlain(t)
+	platform.Answer(talkcloud.PathGetUserRecordList, talkcloudtest.Body(fmt.Sprintf(`[%q]`, files.URL+"/42/teacher.mp4")))
+	host, port := platform.Host()
+	s := apitest.New(t, apitest.Platform(t, fmt.Sprintf("http://%s:%d", host, port)))
+	p := b.open(t, s.URL()+"/#/recordings?room=42", english)
+	p.allow("asks another host: " + files.URL)
+	if nav := p.text(t, "header nav"); strings.Contains(nav, "Classroom") || !strings.Contains(nav, "Recordings") {
+		t.Errorf("the pages are %q", nav)
+	}
+	p.click(t, "tbody a.button", "Play")
+	p.until(t, `document.querySelector('video')?.readyState >= 2 && document.querySelector('video').videoWidth === 320`)
+	p.shoot(t, "player-talkcloud-light")
+}
+
+// testLogin has a server ask who is there: the page does too, takes a token that is good, and keeps it to itself.
+func testLogin(t *testing.T, b *browser) {
+	t.Helper()
+	tokens := auth.TokenFile{Path: filepath.Join(t.TempDir(), "tokens.json")}
+	_, token, err := tokens.Create(auth.Token{Name: "me", Scopes: []auth.Scope{auth.ScopeWatch, auth.ScopeList}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := apitest.New(t, func(cfg *server.Config) { cfg.TokensFile = tokens.Path })
+	p := b.open(t, s.URL()+"/docs", english)
+	p.allow("401")
+	p.goTo(t, s.URL()+"/")
+	p.until(t, `document.querySelector('dialog.login[open]')`)
+	p.shoot(t, "login")
+	p.fill(t, "[name=token]", "crt_wrong")
+	p.click(t, "dialog button", "Log in")
+	p.until(t, `document.querySelector('dialog.login .problem')?.innerText.includes('not valid')`)
+	p.fill(t, "[name=token]", token)
+	p.click(t, "dialog button", "Log in")
+	p.until(t, `!document.querySelector('dialog') && document.querySelector('header .link.live')`)
+	p.until(t, `document.cookie === '' && !location.href.includes('crt_') && !Object.values(localStorage).some((v) => v.includes('crt_'))`)
+	p.eval(t, "location.reload()", nil)
+	p.until(t, `document.querySelector('header .link.live') && !document.querySelector('dialog')`)
+	p.click(t, "header button", "Log out")
+	p.until(t, `document.querySelector('dialog.login[open]') && sessionStorage.length === 0`)
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"errors"
+	"net/http"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/classrec/classrec/server/internal/auth"
+)
+
+// operators lets those in who have the scope admin; everybody, while nobody is
+// asked who he is.
+func operators(cfg Config, next http.Handler) http.Handler {
+	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if cfg.Auth == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		grant, err := cfg.Auth.Authenticate(r.Context(), auth.OfRequest(r))
+		if err == nil && !grant.Has(auth.ScopeAdmin) {
+			err = auth.ErrScope(auth.ScopeAdmin)
+		}
+		if err != nil {
+			errs.write(w, r, 0, errRefused(err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// errRefused is what the service says of such an error.
+func errRefused(err error) *status.Status {
+	var refused *auth.Error
+	switch {
+	case !errors.As(err, &refused):
+		return status.New(codes.Canceled, "the caller went away")
+	case refused.Denied:
+		return withDetails(status.New(codes.PermissionDenied, refused.Message), refused.Reason)
+	case refused.RetryAfter > 0:
+		return withDetails(status.New(codes.Unavailable, refused.Message), refused.Reason,
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(refused.RetryAfter)})
+	}
+	return withDetails(status.New(codes.Unauthenticated, refused.Message), refused.Reason)
+}

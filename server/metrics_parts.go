@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/classrec/classrec/server/internal/roomserver"
+	"github.com/classrec/classrec/server/internal/store"
+)
+
+// scrapeTimeout bounds what /metrics asks others.
+const scrapeTimeout = 2 * time.Second
+
+// buildMetric is what the program was built of.
+func buildMetric(b Build) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "classrec_build_info", Help: "What classrecd was built of; always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "go_version": b.Go},
+	}, func() float64 { return 1 })
+}
+
+// processStats are what the process as a whole has to tell.
+type processStats struct {
+	ready bool
+	disk  disk
+	known bool // disk
+}
+
+func (s *Server) processStats() processStats {
+	d, err := diskOf(s.cfg.DataDir)
+	return processStats{ready: s.isReady(), disk: d, known: err == nil}
+}
+
+func processReadings() []reading[processStats] {
+	return []reading[processStats]{
+		gauge("classrec_ready", "1 while the server can serve calls, as /readyz says.",
+			func(s processStats, tell func(float64, ...string)) { tell(truth(s.ready)) }),
+		gauge("classrec_data_free_bytes", "What is left for us on the file system of the data directory.",
+			func(s processStats, tell func(float64, ...string)) {
+				if s.known {
+					tell(float64(s.disk.free))
+				}
+			}),
+		gauge("classrec_data_size_bytes", "The size of the file system of the data directory.",
+			func(s processStats, tell func(float64, ...string)) {
+				if s.known {
+					tell(float64(s.disk.size))
+				}
+			}),
+	}
+}
+
+// logStats is how the log does.
+type logStats struct {
+	store.LogState
+	up, writable bool
+}
+
+// logStats asks the log's servers.
+func (s *Server) logStats() logStats {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	state, err := s.store.LogState(ctx)
+	return logStats{LogState: state, up: err == nil, writable: s.store.Err() == nil}
+}
+
+// logReadings leaves out what nobody has answered.
+func logReadings() []reading[logStats] {
+	known := func(value func(logStats) float64) func(logStats, func(float64, ...string)) {
+		return func(s logStats, tell func(float64, ...string)) {
+			if s.up {
+				tell(value(s))
+			}
+		}
+	}
+	return []reading[logStats]{
+		gauge("classrec_store_writable", "1 while the log takes changes.",
+			func(s logStats, tell func(float64, ...string)) { tell(truth(s.writable)) }),
+		gauge("classrec_jetstream_up", "1 while JetStream answers.",
+			func(s logStats, tell func(float64, ...string)) { tell(truth(s.up)) }),
+		gauge("classrec_jetstream_stream_bytes", "The size of the log.",
+			known(func(s logStats) float64 { return float64(s.Bytes) })),
+		gauge("classrec_jetstream_stream_messages", "How many messages the log has.",
+			known(func(s logStats) float64 { return float64(s.Messages) })),
+		gauge("classrec_jetstream_stream_last_sequence", "The sequence of the log's last message.",
+			known(func(s logStats) float64 { return float64(s.LastSequence) })),
+		gauge("classrec_jetstream_has_leader", "1 while the log has a leader; without a cluster, always.",
+			known(func(s logStats) float64 { return truth(s.HasLeader) })),
+		gauge("classrec_jetstream_servers", "Servers of the cluster that keep the log (none without --nats).",
+			func(s logStats, tell func(float64, ...string)) {
+				if s.up {
+					tell(float64(s.Current), "current")
+					tell(float64(s.Lagging), "lagging")
+					tell(float64(s.Offline), "offline")
+				}
+			}, "state"),
+		gauge("classrec_jetstream_lag_operations", "By how many operations the server that is furthest behind is so.",
+			known(func(s logStats) float64 { return float64(s.MaxLag) })),
+	}
+}
+
+// platformReadings are how the embedded platform does.
+func platformReadings() []reading[roomserver.Stats] {
+	return []reading[roomserver.Stats]{
+		gauge("classrec_roomserver_rooms", "Rooms of the embedded platform with somebody in them.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Rooms)) }),
+		gauge("classrec_roomserver_connections", "Signaling connections of the embedded platform.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Connections)) }),
+		counter("classrec_roomserver_refused_total", "What the embedded platform has refused, by what there was too much of.",
+			func(s roomserver.Stats, tell func(float64, ...string)) {
+				for limit, n := range s.Refused {
+					tell(float64(n), limit)
+				}
+			}, "limit"),
+		gauge("classrec_ingest_publishers", "WebRTC publishers that are connected, or connecting.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Publishers)) }),
+		gauge("classrec_recorder_recordings", "Classes that are being recorded: interrupted are those whose media the disk refuses.",
+			func(s roomserver.Stats, tell func(float64, ...string)) {
+				tell(float64(max(0, s.Recorder.Recordings-s.Recorder.Refused)), "recording")
+				tell(float64(s.Recorder.Refused), "interrupted")
+			}, "state"),
+		counter("classrec_recorder_tracks_total", "Streams of publishers that were recorded.",
+			func(s roomserver.Stats, tell func(float64, ...string)) {
+				tell(float64(s.Recorder.AudioTracks), "audio")
+				tell(float64(s.Recorder.VideoTracks), "video")
+			}, "kind"),
+		counter("classrec_recorder_packets_total", "RTP packets that were taken for recordings.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Packets)) }),
+		counter("classrec_recorder_lost_packets_total", "RTP packets that never came, nor again when they were asked for.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Lost)) }),
+		counter("classrec_recorder_dropped_frames_total", "Frames that were left out because the disk did not follow.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Dropped)) }),
+		counter("classrec_recorder_written_bytes_total", "Bytes of media files that were written, without those of ffmpeg.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Bytes)) }),
+		counter("classrec_recorder_interruptions_total", "How often the disk has begun to refuse the media of a recording.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Interruptions)) }),
+		gauge("classrec_ffmpeg_running", "Runs of ffmpeg at this moment.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Converting)) }),
+		counter("classrec_ffmpeg_runs_total", "Runs of ffmpeg that have ended.",
+			func(s roomserver.Stats, tell func(float64, ...string)) {
+				tell(float64(s.Recorder.Converted), "converted")
+				tell(float64(s.Recorder.ConvertFailed), "failed")
+			}, "outcome"),
+		counter("classrec_ffmpeg_run_seconds_total", "How long these took together.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(s.Recorder.ConvertTime.Seconds()) }),
+	}
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
