@@ -45,8 +45,14 @@ func (s *service) WatchClassBegin(req *classrecv1.WatchClassBeginRequest, stream
 			return err
 		}
 	}
+	if errors.Is(next.err, errHang) {
+		<-stream.Context().Done()
+	}
 	return next.err
 }
+
+// errHang is a script that ends in silence.
+var errHang = errors.New("hang")
 
 // newClient returns a client of a service that plays scripts.
 func newClient(t *testing.T, scripts ...script) (*client.Client, *service) {
@@ -70,12 +76,18 @@ func newClient(t *testing.T, scripts ...script) (*client.Client, *service) {
 			t.Error(err)
 		}
 	})
-	c, err := client.Dial(listener.Addr().String(), client.Config{})
+	return mustDial(t, listener.Addr().String(), client.Config{Attempts: 2}), s
+}
+
+// mustDial returns a client that is closed with the test.
+func mustDial(t *testing.T, target string, cfg client.Config) *client.Client {
+	t.Helper()
+	c, err := client.Dial(target, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return c, s
+	return c
 }
 
 func event(sequence uint64) *classrecv1.WatchClassBeginResponse {
@@ -157,8 +169,14 @@ func TestWatch_Resumes(t *testing.T) {
 // What never was is not waited for, and what is refused is not asked for again.
 func TestWatch_Refused(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{failure(t, codes.NotFound, "ROOM_NOT_FOUND"), failure(t, codes.Unavailable, "PLATFORM_UNAVAILABLE"), failure(t, codes.Internal, "INTERNAL")} {
-		c, _ := newClient(t, script{nil, err})
+	for err, calls := range map[error]int{
+		failure(t, codes.NotFound, "ROOM_NOT_FOUND"):             1,
+		failure(t, codes.PermissionDenied, "ROOM_ACCESS_DENIED"): 1,
+		failure(t, codes.Unauthenticated, ""):                    1,
+		failure(t, codes.Internal, "INTERNAL"):                   1,
+		failure(t, codes.Unavailable, "PLATFORM_UNAVAILABLE"):    2,
+	} {
+		c, s := newClient(t, script{nil, err}, script{nil, err}, script{nil, err})
 		var ends []error
 		for m, err := range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{}) {
 			if m != nil {
@@ -169,6 +187,61 @@ func TestWatch_Refused(t *testing.T) {
 		if len(ends) != 1 || client.Details(ends[0]).Reason != client.Details(err).Reason {
 			t.Errorf("%v ends in %v", err, ends)
 		}
+		if len(s.asked) != calls {
+			t.Errorf("%v after %d calls", err, len(s.asked))
+		}
+	}
+}
+
+// The log no longer reaches back: the error has the oldest sequence.
+func TestWatch_TooOld(t *testing.T) {
+	t.Parallel()
+	st, err := status.New(codes.OutOfRange, "gone").WithDetails(&errdetails.ErrorInfo{
+		Reason: "SEQUENCE_TOO_OLD", Domain: "classrec.dev", Metadata: map[string]string{"oldest_sequence": "812"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := newClient(t,
+		script{[]*classrecv1.WatchClassBeginResponse{synced(3)}, failure(t, codes.ResourceExhausted, "WATCHER_TOO_SLOW")},
+		script{nil, st.Err()})
+	var last error
+	for _, last = range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{}) {
+	}
+	var tooOld *client.TooOldError
+	var call *client.Error
+	if !errors.As(last, &tooOld) || tooOld.Oldest != 812 || !errors.As(last, &call) || call.Code != codes.OutOfRange ||
+		!errors.Is(last, client.ErrSequenceTooOld) || !errors.Is(last, client.ErrOutOfRange) || status.Code(last) != codes.OutOfRange {
+		t.Errorf("%#v", last)
+	}
+}
+
+// What was told already is not told again, whatever the service sends, and a
+// call that says nothing is taken as cut.
+func TestWatch_Doubtful(t *testing.T) {
+	t.Parallel()
+	c, s := newClient(t,
+		script{[]*classrecv1.WatchClassBeginResponse{synced(3), event(5), event(5), event(4), event(6)}, errHang},
+		script{[]*classrecv1.WatchClassBeginResponse{event(6), event(7), synced(7)}, failure(t, codes.NotFound, "")},
+	)
+	var got []string
+	var resumed []uint64
+	for m, err := range c.Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{
+		Silence: time.Second,
+		Resumed: func(sequence uint64) { resumed = append(resumed, sequence) },
+	}) {
+		if err == nil {
+			got = append(got, told(m))
+		} else if !errors.Is(err, client.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	if want := []string{"synced 3", "event 5", "event 6", "event 7", "synced 7"}; !slices.Equal(got, want) || !slices.Equal(resumed, []uint64{6}) {
+		t.Errorf("told %q, resumed after %v", got, resumed)
+	}
+	<-s.asked
+	if again := <-s.asked; again.GetAfterSequence() != 6 {
+		t.Errorf("asked for %v", again)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,18 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Nothing of whoever runs the tests.
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "CLASSREC_") || name == "NO_COLOR" {
+			os.Unsetenv(name)
+		}
+	}
+	os.Setenv("XDG_CONFIG_HOME", "testdata/nowhere")
+	os.Setenv("COLUMNS", "100")
+	os.Setenv("TERM", "xterm")
+	goleak.VerifyTestMain(m)
+}
 
 // clock is now in these tests.
 func clock() time.Time { return time.Date(2026, 11, 22, 10, 31, 5, 0, time.UTC) }
@@ -40,7 +52,7 @@ func at(minute, second int) *timestamppb.Timestamp {
 	return timestamppb.New(time.Date(2026, 11, 22, 10, minute, second, 0, time.UTC))
 }
 
-func running() *classrecv1.Recording {
+func begun() *classrecv1.Recording {
 	return &classrecv1.Recording{
 		Name: "rooms/42/recordings/1795343400", Room: "42", UserId: "classrec-7",
 		Format: classrecv1.RecordingFormat_RECORDING_FORMAT_WEBM, RecordType: classrecv1.RecordType_RECORD_TYPE_LIST,
@@ -51,7 +63,7 @@ func running() *classrecv1.Recording {
 }
 
 func available() *classrecv1.Recording {
-	r := running()
+	r := begun()
 	r.Name, r.State, r.StopTime = "rooms/数学课/recordings/1795339800-2", classrecv1.RecordingState_RECORDING_STATE_AVAILABLE, at(58, 30)
 	r.Room, r.RecordTime = "数学课", timestamppb.New(at(30, 0).AsTime().Add(-time.Hour))
 	r.EndReason = classrecv1.EndReason_END_REASON_STOPPED_IN_ROOM
@@ -79,7 +91,8 @@ func failed() *classrecv1.Recording {
 // them. It passes on what it was asked.
 type service struct {
 	classrecv1.UnimplementedRecordingServiceServer
-	asked chan proto.Message
+	asked     chan proto.Message
+	recording *classrecv1.Recording // that GetRecording returns; nil: available
 }
 
 // refuse makes the error that a room is named for.
@@ -89,7 +102,7 @@ func refuse(room string) error {
 	switch room {
 	case "busy":
 		code = codes.AlreadyExists
-		details = append(details, &errdetails.ErrorInfo{Reason: "CLASS_ALREADY_BEGUN", Domain: "classrec.dev", Metadata: map[string]string{"recording": running().GetName()}})
+		details = append(details, &errdetails.ErrorInfo{Reason: "CLASS_ALREADY_BEGUN", Domain: "classrec.dev", Metadata: map[string]string{"recording": begun().GetName()}})
 	case "unknown":
 		code = codes.NotFound
 		details = append(details, &errdetails.ErrorInfo{Reason: "ROOM_NOT_FOUND", Domain: "classrec.dev"})
@@ -123,7 +136,7 @@ func refuse(room string) error {
 
 func (s *service) StartRecording(_ context.Context, r *classrecv1.StartRecordingRequest) (*classrecv1.StartRecordingResponse, error) {
 	s.asked <- r
-	return &classrecv1.StartRecordingResponse{Recording: running()}, refuse(r.GetRoom())
+	return &classrecv1.StartRecordingResponse{Recording: begun()}, refuse(r.GetRoom())
 }
 
 func (s *service) StopRecording(_ context.Context, r *classrecv1.StopRecordingRequest) (*classrecv1.StopRecordingResponse, error) {
@@ -133,6 +146,9 @@ func (s *service) StopRecording(_ context.Context, r *classrecv1.StopRecordingRe
 
 func (s *service) GetRecording(_ context.Context, r *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
 	s.asked <- r
+	if s.recording != nil {
+		return &classrecv1.GetRecordingResponse{Recording: s.recording}, nil
+	}
 	return &classrecv1.GetRecordingResponse{Recording: available()}, nil
 }
 
@@ -140,9 +156,13 @@ func (s *service) GetRecording(_ context.Context, r *classrecv1.GetRecordingRequ
 func (s *service) ListRecordings(_ context.Context, r *classrecv1.ListRecordingsRequest) (*classrecv1.ListRecordingsResponse, error) {
 	s.asked <- proto.CloneOf(r)
 	if r.GetPageToken() == "" {
-		return &classrecv1.ListRecordingsResponse{Recordings: []*classrecv1.Recording{running(), available()}, NextPageToken: "2"}, refuse(r.GetRoom())
+		return &classrecv1.ListRecordingsResponse{Recordings: []*classrecv1.Recording{begun(), available()}, NextPageToken: "2"}, refuse(r.GetRoom())
 	}
-	return &classrecv1.ListRecordingsResponse{Recordings: []*classrecv1.Recording{failed()}}, nil
+	last := &classrecv1.ListRecordingsResponse{Recordings: []*classrecv1.Recording{failed()}}
+	if r.GetRoom() == "half" {
+		last.Incomplete = status.Convert(refuse("down")).Proto()
+	}
+	return last, nil
 }
 
 func (s *service) WatchClassBegin(r *classrecv1.WatchClassBeginRequest, stream grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
@@ -150,7 +170,7 @@ func (s *service) WatchClassBegin(r *classrecv1.WatchClassBeginRequest, stream g
 	if r.GetAfterSequence() > 0 {
 		return status.Error(codes.OutOfRange, "that is all")
 	}
-	begun := &classrecv1.ClassBeginEvent{Sequence: 12, Action: classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, Room: "42", Recording: running(), Time: at(30, 0), InList: true}
+	begun := &classrecv1.ClassBeginEvent{Sequence: 12, Action: classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, Room: "42", Recording: begun(), Time: at(30, 0), InList: true}
 	ended := &classrecv1.ClassBeginEvent{Sequence: 14, Action: classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_REMOVE, Room: "42", Recording: failed(), Time: at(31, 0)}
 	for _, m := range []*classrecv1.WatchClassBeginResponse{
 		{Payload: &classrecv1.WatchClassBeginResponse_Event{Event: begun}},
@@ -171,7 +191,7 @@ func newServer(t *testing.T) (string, *service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{asked: make(chan proto.Message, 8)}
+	s := &service{asked: make(chan proto.Message, 20)}
 	server := grpc.NewServer()
 	classrecv1.RegisterRecordingServiceServer(server, s)
 	served := make(chan error, 1)
@@ -221,7 +241,7 @@ func TestOutput(t *testing.T) {
 		"start": {{"start", "42"}, {"start", "42", "-o", "name"}},
 		"stop":  {{"stop", "42"}, {"stop", "rooms/42/recordings/17", "-o", "name"}},
 		"get":   {{"get", "rooms/42/recordings/17"}, {"get", "rooms/42/recordings/17", "-o", "yaml"}, {"get", "rooms/42/recordings/17", "-o", "json"}},
-		"list":  {{"list", "--room", "42"}, {"list", "--room", "42", "-o", "name"}, {"list", "--user-id", "u", "--limit", "2", "-o", "name"}, {"list", "--room", "42", "-o", "json"}},
+		"list":  {{"list", "--room", "42"}, {"list", "--room", "42", "-o", "name"}, {"list", "--user-id", "u", "--limit", "2", "-o", "name"}, {"list", "--room", "42", "-o", "json"}, {"list", "--room", "half", "-o", "name"}, {"list", "--room", "half", "-o", "yaml"}},
 		"errors": {
 			{"start", "busy"},
 			{"start", "unknown"},
@@ -235,7 +255,12 @@ func TestOutput(t *testing.T) {
 			{"get"},
 			{"start", "42", "--format", "avi"},
 			{"nothing"},
-			{"get", "rooms/42/recordings/17", "--ca-file", "x"},
+			{"get", "rooms/42/recordings/17", "--ca-file", "testdata/none"},
+			{"get", "rooms/42/recordings/17", "--tls", "--plaintext"},
+			{"get", "rooms/42/recordings/17", "--token-file", "testdata/none"},
+			{"list", "--room", "42", "--config", "testdata/none"},
+			{"download", "rooms/42/recordings/17", "--parallel", "0"},
+			{"completion", "tcsh"},
 			{"start", "42", "--room-password-file", "testdata/none"},
 		},
 	} {
@@ -317,12 +342,12 @@ func TestRequests(t *testing.T) {
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	yes, no := true, false
+	no := false
 	for _, tc := range []struct {
 		args []string
 		want proto.Message
 	}{
-		{[]string{"start", "42"}, &classrecv1.StartRecordingRequest{Room: "42", RecordChat: &yes}},
+		{[]string{"start", "42"}, &classrecv1.StartRecordingRequest{Room: "42"}},
 		{
 			[]string{
 				"start", "42", "--user-id=u", "--nickname=n", "--format=mp4", "--type=mix", "--layout=portrait", "--no-chat",
@@ -345,7 +370,19 @@ func TestRequests(t *testing.T) {
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
 			session(t, server, tc.args...)
-			if got := <-s.asked; !proto.Equal(got, tc.want) {
+			defer func() {
+				for len(s.asked) > 0 { // for more pages
+					<-s.asked
+				}
+			}()
+			got := <-s.asked
+			if start, ok := got.(*classrecv1.StartRecordingRequest); ok && !slices.ContainsFunc(tc.args, func(arg string) bool { return strings.HasPrefix(arg, "--request-id") }) {
+				if start.GetRequestId() == "" {
+					t.Error("a start without an id")
+				}
+				start.RequestId = ""
+			}
+			if !proto.Equal(got, tc.want) {
 				t.Errorf("asked %v", got)
 			}
 		})
@@ -353,9 +390,8 @@ func TestRequests(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	t.Setenv("COLUMNS", "100")
 	var all strings.Builder
-	for _, args := range [][]string{{"--help"}, {"start", "--help"}, {"stop", "--help"}, {"get", "--help"}, {"list", "--help"}, {"watch", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"start", "--help"}, {"stop", "--help"}, {"get", "--help"}, {"explain", "--help"}, {"list", "--help"}, {"watch", "--help"}, {"wait", "--help"}, {"download", "--help"}, {"version", "--help"}, {"completion", "--help"}} {
 		text, exit := session(t, "x", args...)
 		if exit != 0 {
 			t.Errorf("%v: exit %d", args, exit)
