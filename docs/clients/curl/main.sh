@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Records a class, and watches it begin and end; needs curl and jq:
+#
+#	docs/clients/curl/main.sh http://localhost:8080 42
+set -euo pipefail
+url=$1/v1
+room=$2
+
+# call METHOD PATH [BODY]: prints the answer, errors too.
+call() { curl -sS -X "$1" "$url/$2" ${3:+-d "$3"}; }
+
+# next KIND: the next message of the watch that is one.
+next() {
+	local line
+	while read -r line <&"$watch"; do
+		if [[ $(jq "has(\"$1\")" <<<"$(jq -c .result <<<"$line")") == true ]]; then
+			jq -c ".result.$1" <<<"$line"
+			return
+		fi
+	done
+}
+
+show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
+
+# refused WHAT METHOD PATH [BODY]: prints what an error says: its code, its reason, and what it names.
+refused() {
+	call "${@:2}" | jq -r --arg what "$1" '
+		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"] as $codes |
+		[$what + ":", $codes[.code], (.details[] | (.reason // empty),
+			(.metadata // {} | to_entries[] | "\(.key)=\(.value)"),
+			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
+}
+
+exec {watch}< <(exec curl -sSN "$url/rooms/$room/classBegin:watch")
+trap 'kill $!' EXIT
+next synced >/dev/null
+echo watching
+
+# The same requestId starts the same recording.
+recording=$(call POST "rooms/$room/recordings" \
+	"{\"requestId\": \"$(cat /proc/sys/kernel/random/uuid)\", \"format\": \"RECORDING_FORMAT_WEBM\", \"maxDuration\": \"3600s\"}")
+name=$(jq -r .recording.name <<<"$recording")
+jq -r '"started \(.recording.name) \(.recording.state)"' <<<"$recording"
+next event | show
+
+refused "start again" POST "rooms/$room/recordings" '{}'
+refused "start for -1 s" POST "rooms/$room/recordings" '{"maxDuration": "-1s"}'
+
+call POST "$name:stop" '{}' | jq -r '"stopped \(.recording.name) \(.recording.endReason)"'
+next event | show
+
+call GET "rooms/$room/recordings" | jq -r '.recordings[] | "listed \(.name)"'
+refused get GET "rooms/$room/recordings/1"

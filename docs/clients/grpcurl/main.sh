@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Records a class, and watches it begin and end; needs grpcurl and jq:
+#
+#	docs/clients/grpcurl/main.sh localhost:9090 42
+set -euo pipefail
+server=$1
+room=$2
+
+# call METHOD REQUEST: prints the answer, errors too.
+call() { "${GRPCURL:-grpcurl}" -plaintext -format-error -d "$2" "$server" "classrec.v1.RecordingService/$1" 2>&1 || true; }
+
+# next KIND: the next message of the watch that is one. grpcurl prints a message on several lines.
+next() {
+	local line message=
+	while IFS= read -r line <&"$watch"; do
+		message+=$line
+		[[ $line == "}" ]] || continue
+		if [[ $(jq "has(\"$1\")" <<<"$message") == true ]]; then
+			jq -c ".$1" <<<"$message"
+			return
+		fi
+		message=
+	done
+}
+
+show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
+
+# refused WHAT METHOD REQUEST: prints what an error says: its code, its reason, and what it names.
+refused() {
+	call "${@:2}" | jq -r --arg what "$1" '
+		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"] as $codes |
+		[$what + ":", $codes[.code], (.details[] | (.reason // empty),
+			(.metadata // {} | to_entries[] | "\(.key)=\(.value)"),
+			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
+}
+
+exec {watch}< <(exec "${GRPCURL:-grpcurl}" -plaintext -d "{\"room\": \"$room\"}" "$server" classrec.v1.RecordingService/WatchClassBegin)
+trap 'kill $!' EXIT
+next synced >/dev/null
+echo watching
+
+# The same requestId starts the same recording.
+recording=$(call StartRecording "{\"room\": \"$room\", \"requestId\": \"$(cat /proc/sys/kernel/random/uuid)\",
+	\"format\": \"RECORDING_FORMAT_WEBM\", \"maxDuration\": \"3600s\"}")
+name=$(jq -r .recording.name <<<"$recording")
+jq -r '"started \(.recording.name) \(.recording.state)"' <<<"$recording"
+next event | show
+
+refused "start again" StartRecording "{\"room\": \"$room\"}"
+refused "start for -1 s" StartRecording "{\"room\": \"$room\", \"maxDuration\": \"-1s\"}"
+
+call StopRecording "{\"name\": \"$name\"}" | jq -r '"stopped \(.recording.name) \(.recording.endReason)"'
+next event | show
+
+call ListRecordings "{\"room\": \"$room\"}" | jq -r '.recordings[] | "listed \(.name)"'
+refused get GetRecording "{\"name\": \"rooms/$room/recordings/1\"}"
