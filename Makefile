@@ -11,13 +11,20 @@ GO ?= go
 BUILD := .build
 # For how long `make fuzz` runs each target.
 FUZZTIME ?= 30s
+# The generators of Java code; docs/clients/java/pom.xml has the libraries.
+PROTOC := 4.36.2
+GRPC_JAVA := 1.83.1
 # What is given to the programs, as in `make run ARGS=--help`.
 ARGS ?=
 
 BUF := $(GO) tool -modfile=tools/buf/go.mod buf
+GOVULNCHECK := $(GO) tool -modfile=tools/security/go.mod govulncheck
+INDEXDB := $(GO) tool -modfile=tools/security/go.mod indexdb
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+# The packages with tests that `make test` leaves out.
+E2E_DIRS = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build .*\be2e\b' client server | sed 's|^|./|')))
 # Where the tests keep the Node side of their peers.
-NODE_DIRS = $(dir $(shell git ls-files '*testdata/node*/package.json' '*testdata/*/package.json' | sort -u))
+NODE_DIRS = $(dir $(shell git ls-files '*testdata/node*/package.json' '*testdata/*/package.json' 'docs/clients/*/package.json' | sort -u))
 
 .PHONY: help
 help: ## Describe useful make targets
@@ -43,15 +50,16 @@ test: ## Run the tests; they need only Go
 	$(GO) test -race ./...
 
 .PHONY: e2e
-e2e: setup-e2e ## Run all tests, those against ffmpeg, Node and Chromium too
-	$(GO) test -race -tags e2e -count=1 ./...
+e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java, and all others of their packages
+	$(GO) test -race -tags e2e -count=1 $(E2E_DIRS)
 
 .PHONY: setup-e2e
 setup-e2e: ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
-	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium node:nodejs npm:npm; do \
+	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
+	if [[ -z "$$(fc-list :lang=zh 2>/dev/null)" ]]; then missing+=(fonts-wqy-microhei); fi; \
 	if (($${#missing[@]})); then \
 		root=(); if (($$(id -u))); then root=(sudo); fi; \
 		echo "installing $${missing[*]}"; \
@@ -67,6 +75,14 @@ setup-e2e: ## Install what the end-to-end tests need (Debian packages, npm packa
 			touch "$$stamp"; \
 		fi; \
 	done
+	@if [[ ! $(BUILD)/python -nt docs/clients/python/requirements.txt ]]; then \
+		echo "python packages in $(BUILD)/python"; \
+		rm -rf $(BUILD)/python; \
+		python3 -m venv $(BUILD)/python; \
+		$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r docs/clients/python/requirements.txt; \
+		touch $(BUILD)/python; \
+	fi
+	@mkdir -p $(BUILD); cd tools/grpcurl && $(GO) build -o ../../$(BUILD)/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
@@ -90,6 +106,24 @@ bench: setup-e2e ## Measure against the limits that docs/performance.md names; p
 	echo "log: $(BUILD)/bench.log"; \
 	exit $$status
 
+.PHONY: chaos
+chaos: setup-e2e ## Break things for long, and print what became of them (CHAOS_KILLS, CHAOS_RECONNECTS, CHAOS_MINUTES and CHAOS_ROOMS; RUN='^TestKills$$' for one; make soak is apart)
+	@mkdir -p $(BUILD)
+	@# The log is kept whole; the lines of the report begin with CHAOS. What a failed test leaves is in its TMPDIR.
+	@dir="$$(mktemp -d $(abspath $(BUILD))/chaos.XXXXXX)"; status=0; \
+	TMPDIR="$$dir" $(GO) test -tags chaos -run "$${RUN:-^Test[^S]}" -count=1 -p 1 -timeout 4h -v ./server/internal/chaos >$(BUILD)/chaos.log 2>&1 || status=$$?; \
+	sed -n 's/^CHAOS //p' $(BUILD)/chaos.log; \
+	if ((status)); then grep -E '^ *--- FAIL|^FAIL|panic:|_test\.go:' $(BUILD)/chaos.log || true; else rm -rf "$$dir"; fi; \
+	echo "log: $(BUILD)/chaos.log"; \
+	exit $$status
+
+.PHONY: soak
+soak: setup-e2e ## Let rooms, watchers and publishers come and go for an hour (SOAK_MINUTES), and draw what the process needs meanwhile
+	@mkdir -p $(BUILD)
+	@SOAK_CSV="$${SOAK_CSV:-$(abspath $(BUILD))/soak.csv}" SOAK_SVG="$${SOAK_SVG:-$(abspath $(BUILD))/soak.svg}" \
+		$(GO) test -tags chaos -run '^TestSoak$$' -count=1 -timeout 8h -v ./server/internal/chaos | sed -n 's/^CHAOS //p; /^ok/p; /FAIL/p; /_test\.go:/p'
+	@echo "samples: $(BUILD)/soak.csv, plot: $(BUILD)/soak.svg"
+
 .PHONY: lint
 lint: $(BUILD)/protodeps ## Run the linters
 	@unformatted="$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l)"; \
@@ -98,6 +132,17 @@ lint: $(BUILD)/protodeps ## Run the linters
 	$(GO) mod tidy -diff
 	$(GOLANGCI_LINT) run
 	$(BUF) lint proto
+
+.PHONY: security
+security: ## Look for known vulnerabilities (govulncheck) and for weak code (gosec, which make lint runs too)
+	$(GOLANGCI_LINT) run --enable-only gosec
+	@# The newest database, as the Go module that it is made of: the proxy of modules is all that is needed.
+	mkdir -p $(BUILD); rm -rf $(BUILD)/vulndb
+	cd tools/security && $(GO) mod download -json golang.org/x/vulndb@latest >../../$(BUILD)/vulndb.json
+	sed -n 's/.*"Version": "\(.*\)".*/the database is of \1/p' $(BUILD)/vulndb.json
+	$(INDEXDB) -vulns "$$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' $(BUILD)/vulndb.json)/data/osv" -out $(BUILD)/vulndb
+	@# With the Go that go.mod asks for, whatever is installed: its library is looked at too.
+	GOTOOLCHAIN=auto $(GOVULNCHECK) -db file://$(abspath $(BUILD))/vulndb ./...
 
 .PHONY: lint-fix
 lint-fix: ## Run the linters that can mend what they find
@@ -113,19 +158,41 @@ $(BUILD)/protodeps: tools/gen/go.mod tools/gen/protodeps/main.go
 	touch $@
 
 .PHONY: generate
-generate: $(BUILD)/protodeps ## Regenerate gen/ from proto/
+generate: $(BUILD)/protodeps ## Regenerate gen/ and docs/api.md from proto/
 	@# Not buf's own clean, which would take gen/openapi/embed.go too.
 	rm -rf gen/go/classrec gen/openapi/classrec
 	$(BUF) generate
 	@# The generator of OpenAPI knows no field rules, and nothing of our gateway.
 	$(BUF) build -o $(BUILD)/proto.binpb
 	cd tools/gen && $(GO) run ./openapi ../../$(BUILD)/proto.binpb ../../gen/openapi/classrec/v1/recording_service.openapi.json
+	cd tools/gen && $(GO) run ./apidoc ../../$(BUILD)/proto.binpb ../../docs/api.md
+
+# The generators of other languages: from PyPI, npm and Maven Central.
+CLIENTS := $(BUILD)/clients
+
+$(CLIENTS): tools/gen/clients/requirements.txt tools/gen/clients/package-lock.json
+	rm -rf $@
+	python3 -m venv $@
+	$@/bin/pip install -q --disable-pip-version-check -r tools/gen/clients/requirements.txt
+	cd tools/gen/clients && npm ci --no-audit --no-fund </dev/null
+	for artifact in com.google.protobuf:protoc:$(PROTOC) io.grpc:protoc-gen-grpc-java:$(GRPC_JAVA); do \
+		mvn -q -B dependency:copy -Dartifact=$$artifact:exe:linux-x86_64 -DoutputDirectory=$(abspath $@) -Dmdep.stripVersion=true </dev/null; \
+	done
+	for tool in protoc protoc-gen-grpc-java; do mv $@/$$tool-linux-x86_64.exe $@/$$tool; chmod +x $@/$$tool; done
+	touch $@
+
+.PHONY: generate-clients
+generate-clients: $(BUILD)/protodeps $(CLIENTS) ## Regenerate gen/python, gen/typescript and gen/java from proto/ (needs Python, Node and Maven)
+	rm -rf gen/python/classrec gen/java/dev gen/typescript/classrec gen/typescript/google
+	$(BUF) generate --template buf.gen.clients.yaml
+	$(BUF) generate --template buf.gen.typescript.yaml
 
 .PHONY: checkgenerate
-checkgenerate: ## Check that gen/ is what proto/ gives
+checkgenerate: ## Check that gen/ and docs/api.md are what proto/ gives
 	@$(MAKE) generate
-	git --no-pager diff --exit-code -- gen
-	@untracked="$$(git ls-files --others --exclude-standard -- gen)"; \
+	@$(MAKE) generate-clients
+	git --no-pager diff --exit-code -- gen docs/api.md
+	@untracked="$$(git ls-files --others --exclude-standard -- gen docs/api.md)"; \
 	if [[ -n "$$untracked" ]]; then echo "generated and not committed:" >&2; echo "$$untracked" >&2; exit 1; fi
 
 .PHONY: breaking

@@ -5,12 +5,13 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,42 +21,138 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
+
+// Every command in a document is run.
+//
+// TestDocuments takes README.md and all of docs/**/*.md. A fenced block without a
+// language, or with sh, is commands: all of them are run with bash, in the order
+// of the document, against a classrecd of the document's own, and must succeed.
+// Blocks of go are put together, document by document, to a program that is run.
+// Blocks of the languages in notCommands are not run; any other language fails,
+// so that no block is overlooked.
+//
+// Commands are run as they stand there, but for this:
+//
+//   - Ports of localhost and 127.0.0.1 become free ones, the same all through a
+//     document; flags that are not given listen on those that their defaults
+//     became.
+//   - A statement of classrecd, or make run, is a server: it is run beside the
+//     others once it is up, in place of the one before; several of one block run
+//     together. Where a document begins with something else, a classrecd with
+//     people in room 42 runs already.
+//   - A statement that watches is run until it has printed something, and ended
+//     with its block.
+//   - rooms/42/recordings/NUMBER is the newest recording of room 42, where there
+//     is one.
+//   - Files are in a directory of the document's own, which has docs, and is the
+//     home directory too; make and go run in the repository.
+//
+// What a document needs besides goes into preparations. What cannot be run here
+// goes into notRun, by the document and the first line of its block, with the
+// reason; an entry whose block is not there any more fails.
+
+// notRun are the blocks that are not run.
+var notRun = map[[2]string]string{
+	{"docs/cli.md", "go install github.com/classrec/classrec/client/classrec@latest"}:                               "installs what is published, and not this tree",
+	{"docs/performance.md", "make bench"}:                                                                           "takes many minutes, and the machine for itself",
+	{"docs/reliability.md", "go test -tags bench -run '^TestBenchSync$' -v ./server/internal/store"}:                "is a part of make bench",
+	{"docs/replicas.md", "classrecd --nats nats://a:4222,nats://b:4222,nats://c:4222 --seal-key-file seal.key \\"}:  "needs a NATS cluster of three; server/internal/store/cluster_test.go has one",
+	{"docs/replicas.md", "classrecd --platform-only --data-dir platform --room-http-listen 127.0.0.1:8444"}:         "needs a NATS server; server/internal/service/replicas_test.go has one",
+	{"docs/webhooks.md", "grpcurl -plaintext 127.0.0.1:9091 classrec.admin.v1.WebhookService/ListWebhookEndpoints"}: "names a delivery of that installation; server/internal/webhook/redeliver_test.go makes the same calls",
+}
+
+// preparations are run in a document's directory before its first block, and
+// again before each other: they may define what the commands take for granted.
+var preparations = map[string]string{
+	"README.md":         `printf 0123456789abcdef >key.txt`,
+	"docs/talkcloud.md": `printf 0123456789abcdef >key.txt`,
+	"docs/cli.md":       `fpath=(- "$HOME"); mkdir -p .config/fish/completions`,
+}
+
+// notCommands are the languages of blocks that are for reading.
+func notCommands() []string {
+	return []string{"text", "json", "yaml", "ini", "proto", "html", "promql", "diff", "nginx", "dockerfile", "sql", "js", "python", "java", "ts"}
+}
 
 // repository is the module's root.
 const repository = "../../.."
 
-// freePorts are flags that take any free ports.
-const freePorts = "--grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --room-listen 127.0.0.1:0"
+// block is a fenced block of a document.
+type block struct {
+	line     int
+	language string
+	text     string
+}
 
-// readme returns the lines of README.md that stand in fenced blocks without a language, which are commands; comments
-// behind them are cut off.
-func readme(t *testing.T) []string {
+// blocks reads the fenced blocks of a document.
+func blocks(t *testing.T, document string) (all []block) {
 	t.Helper()
-	text := string(must[[]byte](t)(os.ReadFile(filepath.Join(repository, "README.md"))))
-	var commands []string
-	fence := "" // the line that has opened the block
-	for _, line := range strings.Split(text, "\n") {
+	text := string(must[[]byte](t)(os.ReadFile(filepath.Join(repository, document))))
+	open, indent := false, ""
+	for i, line := range strings.Split(text, "\n") {
+		content := strings.TrimLeft(line, " ")
 		switch {
-		case strings.HasPrefix(line, "```") && fence == "":
-			fence = line
-		case strings.HasPrefix(line, "```"):
-			fence = ""
-		case fence == "```":
-			line, _, _ = strings.Cut(line, "  #")
-			commands = append(commands, strings.TrimSpace(line))
+		case strings.HasPrefix(content, "```") && !open:
+			open, indent = true, line[:len(line)-len(content)]
+			all = append(all, block{line: i + 1, language: strings.TrimSpace(strings.TrimPrefix(content, "```"))})
+		case strings.HasPrefix(content, "```"):
+			open = false
+		case open:
+			all[len(all)-1].text += strings.TrimPrefix(line, indent) + "\n"
 		}
 	}
-	return commands
+	return all
+}
+
+// documents are all there are, by their paths in the repository.
+func documents(t *testing.T) []string {
+	t.Helper()
+	all := []string{"README.md"}
+	err := fs.WalkDir(os.DirFS(repository), "docs", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == "target") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(name) == ".md" {
+			all = append(all, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// statements are the commands of a block: lines, and what they go on with.
+func statements(text string) (all []string) {
+	var now string
+	for line := range strings.Lines(text) {
+		now += line
+		if trimmed := strings.TrimSpace(line); strings.HasSuffix(trimmed, "\\") {
+			continue
+		}
+		if !complete(now) {
+			continue
+		}
+		if trimmed := strings.TrimSpace(now); trimmed != "" && !strings.HasPrefix(trimmed, "#") {
+			all = append(all, trimmed)
+		}
+		now = ""
+	}
+	if now != "" {
+		all = append(all, now)
+	}
+	return all
+}
+
+// complete asks bash whether a statement ends here.
+func complete(text string) bool {
+	cmd := exec.Command("bash", "-n")
+	cmd.Stdin = strings.NewReader(text)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	return cmd.Run() == nil && !strings.Contains(stderr.String(), "here-document")
 }
 
 // process is a command that runs on its own, in a process group of its own.
@@ -84,9 +181,15 @@ func (p *process) output() string {
 // test.
 func background(t *testing.T, command string) *process {
 	t.Helper()
+	return start(t, repository, nil, command)
+}
+
+// start starts a shell command in a directory, with an environment besides.
+func start(t *testing.T, dir string, env []string, command string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command("bash", "-c", command), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p, p
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CLASSREC_") })
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p, p
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CLASSREC_") }), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -140,12 +243,307 @@ func (p *process) await(t *testing.T, text string) {
 	})
 }
 
+// wait waits for its end; an end that is no success is an error.
+func (p *process) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-testContext(t).Done():
+		p.interrupt(t)
+		return errors.New("did not end")
+	}
+	if !p.cmd.ProcessState.Success() {
+		return errors.New(p.cmd.ProcessState.String())
+	}
+	return nil
+}
+
+// programs builds classrecd and classrec, once, and returns the directory that has
+// them and grpcurl.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := background(t, "go build -o "+dir+" ./server/classrecd ./client/classrec && ln -s $PWD/.build/grpcurl "+dir+"/")
+	if err := build.wait(t); err != nil {
+		t.Fatalf("build: %v\n%s", err, build.output())
+	}
+	// curl is to fail when a call does.
+	wrapper := "#!/bin/sh\nexec " + must[string](t)(exec.LookPath("curl")) + " --no-progress-meter --fail-with-body \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "curl"), []byte(wrapper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// reader follows a document.
+type reader struct {
+	document string
+	dir      string
+	env      []string
+	ports    map[string]string // by the document's own
+	servers  []*process
+}
+
+var port = regexp.MustCompile(`\b(localhost|127\.0\.0\.1|0\.0\.0\.0):(\d{4,5})\b`)
+
+func newReader(t *testing.T, document, bin string) *reader {
+	t.Helper()
+	r := &reader{document: document, dir: t.TempDir(), ports: map[string]string{}}
+	for _, name := range []string{"docs", "gen", "proto", "README.md"} {
+		if err := os.Symlink(must[string](t)(filepath.Abs(filepath.Join(repository, name))), filepath.Join(r.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.env = []string{
+		"HOME=" + r.dir, "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"GOPATH=" + goEnv(t, "GOPATH"), "GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE"),
+		"CLASSREC_LOG_FORMAT=json", "CLASSREC_DATA_DIR=" + filepath.Join(r.dir, "data"),
+		"CLASSREC_GRPC_LISTEN=" + r.real("127.0.0.1:9090"), "CLASSREC_HTTP_LISTEN=" + r.real("127.0.0.1:8080"),
+		"CLASSREC_ADMIN_LISTEN=" + r.real("127.0.0.1:9091"), "CLASSREC_ROOM_LISTEN=" + r.real("127.0.0.1:8443"),
+		"CLASSREC_SERVER=" + r.real("127.0.0.1:9090"), "CLASSREC_HTTP=http://" + r.real("127.0.0.1:8080"),
+	}
+	return r
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(string(must[[]byte](t)(exec.CommandContext(t.Context(), "go", "env", name).Output())))
+}
+
+// real puts free ports in place of those in a text.
+func (r *reader) real(text string) string {
+	return port.ReplaceAllStringFunc(text, func(address string) string {
+		match := port.FindStringSubmatch(address)
+		if r.ports[match[2]] == "" {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return address
+			}
+			_, r.ports[match[2]], _ = net.SplitHostPort(l.Addr().String())
+			_ = l.Close()
+		}
+		return match[1] + ":" + r.ports[match[2]]
+	})
+}
+
+var (
+	isServer  = regexp.MustCompile(`^(classrecd|\./bin/classrecd|bin/classrecd)( +-|$)|^make run\b`)
+	isWatch   = regexp.MustCompile(`:watch|\bclassrec\b.* watch\b|/WatchClassBegin`)
+	recording = regexp.MustCompile(`rooms/42/recordings/\d+`)
+	comment   = regexp.MustCompile(`(?m)\s+# .*$`)
+	inTree    = regexp.MustCompile(`^(make|go|docs/clients/\S+|cd docs)\b`)
+)
+
+// people is a scenario for servers that a document does not start itself.
+const people = `{steps: [{join: {room: "42", teacher: Ms Wang}}, {publish: Ms Wang}, {print: ready}]}`
+
+// serve runs a server until the next one or the end.
+func (r *reader) serve(t *testing.T, command string) {
+	t.Helper()
+	p := r.start(t, command)
+	p.await(t, `"classrec is up"`)
+	r.servers = append(r.servers, p)
+}
+
+func (r *reader) stopServers(t *testing.T) {
+	t.Helper()
+	for _, s := range slices.Backward(r.servers) {
+		s.interrupt(t)
+		if code := s.cmd.ProcessState.ExitCode(); code != 0 && !strings.Contains(fmt.Sprint(s.cmd.Args), "make ") { // make tells of the signal
+			t.Errorf("interrupted, %s exits with %d", s.cmd.Args, code)
+		}
+	}
+	r.servers = nil
+}
+
+// start starts commands as the comment at the top says.
+func (r *reader) start(t *testing.T, commands string) *process {
+	t.Helper()
+	dir := r.dir
+	if inTree.MatchString(commands) {
+		dir = repository
+	}
+	script := "set -eu -o pipefail\n" + preparations[r.document] + "\n" + r.real(comment.ReplaceAllString(commands, ""))
+	return start(t, dir, r.env, script)
+}
+
+// newest is the newest recording of room 42; "" where there is none.
+func (r *reader) newest(t *testing.T) string {
+	t.Helper()
+	p := start(t, r.dir, r.env, "classrec list --room 42 -o name")
+	_ = p.wait(t) // then there is none
+	name, _, _ := strings.Cut(p.output(), "\n")
+	if !recording.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
+// read runs a block of commands.
+func (r *reader) read(t *testing.T, b block) {
+	t.Helper()
+	var watches []*process
+	var ordinary []string
+	flush := func() {
+		if len(ordinary) == 0 {
+			return
+		}
+		commands := strings.Join(ordinary, "\n")
+		ordinary = nil
+		if recording.MatchString(commands) {
+			if name := r.newest(t); name != "" {
+				commands = recording.ReplaceAllString(commands, name)
+			}
+		}
+		p := r.start(t, commands)
+		if err := p.wait(t); err != nil {
+			t.Errorf("%s:%d: %v\n%s\n%s", r.document, b.line, err, commands, p.output())
+		}
+	}
+	inBlock := false
+	for _, s := range statements(b.text) {
+		s = strings.TrimSuffix(s, " &")
+		switch plain := strings.TrimSpace(comment.ReplaceAllString(s, "")); {
+		case plain == "make demo", plain == "make test", plain == "make e2e": // TestDemo runs the first; this is the last
+		case isServer.MatchString(s):
+			flush()
+			if !inBlock {
+				r.stopServers(t)
+			}
+			inBlock = true
+			r.serve(t, s)
+		case isWatch.MatchString(s):
+			flush()
+			p := r.start(t, "exec "+s)
+			watches = append(watches, p)
+			eventually(t, "print of "+s, func() bool { return len(p.output()) > 0 })
+		default:
+			ordinary = append(ordinary, s)
+		}
+	}
+	flush()
+	for _, w := range watches {
+		w.interrupt(t)
+	}
+}
+
+// TestDocuments runs every command of every document: see the top of this file.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	bin := programs(t)
+	commands, there := 0, map[[2]string]bool{}
+	t.Run("documents", func(t *testing.T) { // returns when all are read
+		var mu sync.Mutex
+		for _, document := range documents(t) {
+			var run []block
+			var program string
+			for _, b := range blocks(t, document) {
+				first, _, _ := strings.Cut(b.text, "\n")
+				key := [2]string{document, first}
+				switch {
+				case slices.Contains(notCommands(), b.language):
+				case notRun[key] != "":
+					mu.Lock()
+					there[key] = true
+					mu.Unlock()
+				case b.language == "go":
+					program += b.text
+					run = append(slices.DeleteFunc(run, func(b block) bool { return b.language == "go" }), b) // where the last one stands
+				case b.language == "", b.language == "sh":
+					run = append(run, b)
+				default:
+					t.Errorf("%s:%d: a block of %s: is it commands? See the top of %s", document, b.line, b.language, "commands_test.go")
+				}
+			}
+			if len(run) == 0 {
+				continue
+			}
+			commands += len(run)
+			t.Run(document, func(t *testing.T) {
+				t.Parallel()
+				r := newReader(t, document, bin)
+				scenario := filepath.Join(r.dir, "people.yaml")
+				if err := os.WriteFile(scenario, []byte(people), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(run[:min(1, len(run))], func(b block) bool { return isServer.MatchString(b.text) }) {
+					r.serve(t, "exec classrecd --scenario "+scenario)
+					r.servers[0].await(t, `"msg":"ready"`)
+				}
+				for _, b := range run {
+					if b.language == "go" {
+						r.runGo(t, program)
+					} else {
+						r.read(t, b)
+					}
+				}
+				r.stopServers(t)
+			})
+		}
+	})
+	if commands < 8 {
+		t.Errorf("only %d blocks were run", commands)
+	}
+	for key := range notRun {
+		if !there[key] {
+			t.Errorf("there is no such block any more: %v", key)
+		}
+	}
+}
+
+// runGo runs the Go of a document as one program.
+func (r *reader) runGo(t *testing.T, program string) {
+	t.Helper()
+	var imports strings.Builder
+	for name, path := range map[string]string{
+		"fmt": "fmt", "time": "time", "client": "github.com/classrec/classrec/client", "classrecv1": "github.com/classrec/classrec/gen/go/classrec/v1",
+	} {
+		if strings.Contains(program, name+".") {
+			fmt.Fprintf(&imports, "%s %q\n", name, path)
+		}
+	}
+	// Whatever is assigned is used, and errors end it.
+	program += "_, _ = recording, err\n"
+	program = regexp.MustCompile(`(?m)^(\w+, err :?= .*)$`).ReplaceAllString(program, "$1\nif err != nil { panic(err) }")
+	text := "package main\n\nimport (\n\"context\"\n" + imports.String() + ")\n\nfunc main() {\nctx := context.Background()\n" + r.real(program) + "}\n"
+	dir := must[string](t)(os.MkdirTemp(filepath.Join(repository, ".build"), "readme")) //nolint:usetesting // within the module, whose packages it imports
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dir, r.env, "go run .")
+	if err := p.wait(t); err != nil || !strings.Contains(p.output(), "rooms/42/recordings/") {
+		t.Errorf("the Go of %s: %v\n%s\n%s", r.document, err, text, p.output())
+	}
+}
+
+// TestStart_Proposal runs what a server itself proposes when it starts.
+func TestStart_Proposal(t *testing.T) {
+	t.Parallel()
+	bin := programs(t)
+	r := newReader(t, "README.md", bin)
+	r.serve(t, "exec classrecd")
+	var proposed struct{ Msg, REST, GRPC string }
+	for line := range strings.Lines(r.servers[0].output()) {
+		if json.Unmarshal([]byte(line), &proposed) == nil && proposed.Msg == "to try it" {
+			break
+		}
+	}
+	for _, command := range []string{proposed.REST, proposed.GRPC} {
+		p := start(t, r.dir, r.env, command)
+		if err := p.wait(t); err != nil || !strings.Contains(p.output(), "RECORDING_STATE_RECORDING") {
+			t.Errorf("%s: %v\n%s", command, err, p.output())
+		}
+	}
+	r.stopServers(t)
+}
+
+// freePorts are flags that take any free ports.
+const freePorts = "--grpc-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --room-listen 127.0.0.1:0"
+
 // TestDemo runs the demo as the README says, but shorter and on free ports.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	if !slices.Contains(readme(t), "make demo") {
-		t.Error("the README does not tell of make demo")
-	}
 	dir := t.TempDir()
 	demo := background(t, `make demo ARGS="--length 3s --data-dir `+dir+` `+freePorts+`"`)
 	demo.await(t, "all files are good; they lie in ")
@@ -184,198 +582,4 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%s: %v, %v", f.Name(), p.duration, p.codecs)
 		}
 	}
-}
-
-// served is where a server is.
-type served struct {
-	GRPC, HTTP string
-	try        string // the curl that it proposes
-}
-
-// startServed runs the README's make run, and reads from its log where it listens.
-func startServed(t *testing.T) served {
-	t.Helper()
-	p := background(t, `make run ARGS="--log-format json --data-dir `+t.TempDir()+` `+freePorts+`"`)
-	p.await(t, `"to try it"`)
-	var s served
-	for lines := bufio.NewScanner(strings.NewReader(p.output())); lines.Scan(); {
-		var entry struct{ Msg, GRPC, HTTP, REST string }
-		if json.Unmarshal(lines.Bytes(), &entry) != nil {
-			continue // of make
-		}
-		if entry.HTTP != "" {
-			s.GRPC, s.HTTP = entry.GRPC, entry.HTTP
-		}
-		if entry.REST != "" {
-			s.try = entry.REST
-		}
-	}
-	if s.HTTP == "" || s.GRPC == "" || !strings.HasPrefix(s.try, "curl ") {
-		t.Fatalf("make run says %s", p.output())
-	}
-	return s
-}
-
-// shell makes a command of the README one for this server.
-func (s served) shell(cli, command string) string {
-	command = strings.ReplaceAll(command, "localhost:8080", s.HTTP)
-	if rest, ok := strings.CutPrefix(command, "curl "); ok {
-		return "exec curl --no-progress-meter --fail-with-body " + rest
-	}
-	return "exec " + strings.Replace(command, "go run ./client/classrec", cli+" --server "+s.GRPC, 1)
-}
-
-// TestReadme runs the README's commands, in its order, against a server started by its make run: those of curl and of the
-// command line as they stand there but for the ports; those of grpcurl by what they name.
-func TestReadme(t *testing.T) {
-	t.Parallel()
-	commands := readme(t)
-	if !slices.Contains(commands, "make run") {
-		t.Error("the README does not tell of make run")
-	}
-	cli := filepath.Join(t.TempDir(), "classrec")
-	build := exec.Command("go", "build", "-o", cli, "./client/classrec")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the command line: %v\n%s", err, out)
-	}
-	s := startServed(t)
-	conn := must[*grpc.ClientConn](t)(grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials())))
-	t.Cleanup(func() { _ = conn.Close() })
-
-	var watches []*process
-	for _, c := range commands { // first, to see what the others do
-		if strings.HasPrefix(c, "curl ") && strings.Contains(c, "classBegin:watch") {
-			p := background(t, s.shell(cli, c))
-			p.await(t, "synced")
-			watches = append(watches, p)
-		}
-	}
-	ran := map[string]int{}
-	for _, c := range commands {
-		tool, _, _ := strings.Cut(c, " ")
-		switch {
-		case strings.Contains(c, ":watch"), strings.Contains(c, "classrec watch"):
-		case tool == "curl", strings.HasPrefix(c, "go run ./client/classrec "):
-			out, err := run(t, s.shell(cli, c))
-			if err != nil {
-				t.Errorf("%s: %v\n%s", c, err, out)
-			} else if !strings.Contains(out, "rooms/42/recordings/") {
-				t.Errorf("%s says nothing of a recording: %s", c, out)
-			}
-		case strings.HasPrefix(c, "grpcurl "):
-			grpcurl(t, conn, c)
-		default:
-			continue
-		}
-		ran[tool]++
-	}
-	if ran["curl"] < 3 || ran["go"] < 3 || ran["grpcurl"] < 4 {
-		t.Errorf("run were %v", ran)
-	}
-
-	// The command line's watch, when a class is on; begun by the command that the server itself proposes.
-	if out, err := run(t, s.shell(cli, s.try)); err != nil || !strings.Contains(out, "RECORDING_STATE_RECORDING") {
-		t.Errorf("%s: %v\n%s", s.try, err, out)
-	}
-	i := slices.IndexFunc(commands, func(c string) bool { return strings.Contains(c, "classrec watch ") })
-	if i < 0 {
-		t.Fatal("the README does not tell of classrec watch")
-	}
-	watch := background(t, s.shell(cli, commands[i]))
-	watch.await(t, "ADD")
-	if out, err := run(t, s.shell(cli, "go run ./client/classrec stop 42")); err != nil {
-		t.Errorf("stop: %v\n%s", err, out)
-	}
-	watch.await(t, "REMOVE")
-	watch.interrupt(t)
-	if code := watch.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("interrupted, the watch exits with %d", code)
-	}
-	if len(watches) < 2 {
-		t.Errorf("the README tells of %d watches by curl", len(watches))
-	}
-	for _, p := range watches {
-		eventually(t, "all that happened is told", func() bool {
-			return strings.Count(p.output(), `"CLASS_BEGIN_ACTION_ADD"`) == 4 && strings.Count(p.output(), `"CLASS_BEGIN_ACTION_REMOVE"`) == 4
-		})
-	}
-}
-
-// run runs a command to its end and returns what it printed.
-func run(t *testing.T, command string) (string, error) {
-	t.Helper()
-	p := background(t, command)
-	select {
-	case <-p.done:
-	case <-testContext(t).Done():
-		p.interrupt(t)
-		return p.output(), errors.New("did not end")
-	}
-	if !p.cmd.ProcessState.Success() {
-		return p.output(), errors.New(p.cmd.ProcessState.String())
-	}
-	return p.output(), nil
-}
-
-var grpcurlLine = regexp.MustCompile(`^grpcurl -plaintext (?:-d '(.*)' )?localhost:9090 (\S+)$`)
-
-// grpcurl does what a line of the README has grpcurl do: list the services by reflection, or call a method with JSON.
-func grpcurl(t *testing.T, conn *grpc.ClientConn, line string) {
-	t.Helper()
-	match := grpcurlLine.FindStringSubmatch(line)
-	if match == nil {
-		t.Errorf("not understood: %s", line)
-		return
-	}
-	if match[2] == "list" {
-		if !slices.Contains(services(t, conn), classrecv1.RecordingService_ServiceDesc.ServiceName) {
-			t.Errorf("%s does not show the service", line)
-		}
-		return
-	}
-	service, name, _ := strings.Cut(match[2], "/")
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + name))
-	method, ok := d.(protoreflect.MethodDescriptor)
-	if err != nil || !ok {
-		t.Errorf("%s: no such method: %v", line, err)
-		return
-	}
-	in := must[protoreflect.MessageType](t)(protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())).New().Interface()
-	out := must[protoreflect.MessageType](t)(protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())).New().Interface()
-	if err := protojson.Unmarshal([]byte(match[1]), in); err != nil {
-		t.Errorf("%s: %v", line, err)
-	}
-	if err := conn.Invoke(testContext(t), "/"+match[2], in, out); err != nil {
-		t.Errorf("%s: %v", line, err)
-	}
-	if text := protojson.Format(out); !strings.Contains(text, "rooms/42/recordings/") {
-		t.Errorf("%s says nothing of a recording: %s", line, text)
-	}
-}
-
-// services lists what a server tells by reflection.
-func services(t *testing.T, conn *grpc.ClientConn) []string {
-	t.Helper()
-	stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
-	if err := stream.Send(request); err != nil {
-		t.Fatal(err)
-	}
-	response, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = stream.CloseSend()
-	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("the end of reflection is %v", err)
-	}
-	var names []string
-	for _, s := range response.GetListServicesResponse().GetService() {
-		names = append(names, s.GetName())
-	}
-	return names
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
@@ -38,14 +39,20 @@ func available(t *testing.T, s *apitest.Server, name string) *classrecv1.Recordi
 	return r
 }
 
-// fileNamed finds a file of a recording by the last element of its URL.
+// nameOf is the last element of a file's URL, which is signed.
+func nameOf(t *testing.T, f *classrecv1.RecordingFile) string {
+	t.Helper()
+	return path.Base(must[*url.URL](t)(url.Parse(f.GetUrl())).Path)
+}
+
+// fileNamed finds a file of a recording by its name.
 func fileNamed(t *testing.T, r *classrecv1.Recording, name string) *classrecv1.RecordingFile {
 	t.Helper()
-	i := slices.IndexFunc(r.GetFiles(), func(f *classrecv1.RecordingFile) bool { return path.Base(f.GetUrl()) == name })
+	i := slices.IndexFunc(r.GetFiles(), func(f *classrecv1.RecordingFile) bool { return nameOf(t, f) == name })
 	if i < 0 {
 		var names []string
 		for _, f := range r.GetFiles() {
-			names = append(names, path.Base(f.GetUrl()))
+			names = append(names, nameOf(t, f))
 		}
 		t.Fatalf("%s has no %s, but %v", r.GetName(), name, names)
 	}
@@ -53,15 +60,15 @@ func fileNamed(t *testing.T, r *classrecv1.Recording, name string) *classrecv1.R
 }
 
 // download fetches a file and returns where it lies.
-func download(t *testing.T, client *http.Client, url string) string {
+func download(t *testing.T, client *http.Client, f *classrecv1.RecordingFile) string {
 	t.Helper()
-	req := must[*http.Request](t)(http.NewRequestWithContext(testContext(t), http.MethodGet, url, http.NoBody))
+	req := must[*http.Request](t)(http.NewRequestWithContext(testContext(t), http.MethodGet, f.GetUrl(), http.NoBody))
 	resp := must[*http.Response](t)(client.Do(req))
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: %s", path.Base(url), resp.Status)
+		t.Fatalf("GET %s: %s", nameOf(t, f), resp.Status)
 	}
-	name := filepath.Join(t.TempDir(), path.Base(url))
+	name := filepath.Join(t.TempDir(), nameOf(t, f))
 	file := must[*os.File](t)(os.Create(name))
 	if _, err := io.Copy(file, resp.Body); err != nil {
 		t.Fatal(err)
@@ -117,7 +124,7 @@ func probe(t *testing.T, file string) probed {
 // ffmpeg to decode all of it.
 func checkFile(t *testing.T, client *http.Client, f *classrecv1.RecordingFile, codecs ...string) {
 	t.Helper()
-	file := download(t, client, f.GetUrl())
+	file := download(t, client, f)
 	if info := must[os.FileInfo](t)(os.Stat(file)); info.Size() != f.GetSize() {
 		t.Errorf("%s: %d bytes, %d announced", filepath.Base(file), info.Size(), f.GetSize())
 	}
@@ -165,7 +172,7 @@ func play(t *testing.T, page *remote, f *classrecv1.RecordingFile, sizes []size,
 	if captions != "" {
 		subtitles = captions
 	}
-	name := path.Base(f.GetUrl())
+	name := nameOf(t, f)
 	p := callInto[played](t, page, "play", f.GetUrl(), subtitles)
 	if want := f.GetDuration().AsDuration().Seconds(); math.Abs(p.Duration-want) > 0.15 {
 		t.Errorf("%s: Chromium sees %.3f s, announced are %.3f s", name, p.Duration, want)

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -196,7 +198,9 @@ func TestPlatform_Recording(t *testing.T) {
 			t.Error("after the stop, the platform still has ClassBegin")
 		}
 
-		const url = "https://files.example/93001/a.mkv"
+		file := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("media")) }))
+		t.Cleanup(file.Close)
+		url := file.URL + "/93001/a.mkv"
 		p.list(t, "userid/"+me, fmt.Sprintf("[%q]", url))
 		if done := available(t, s, r.GetName()); !slices.Equal(done.GetUrls(), []string{url}) {
 			t.Errorf("the files are %v", done.GetUrls())
@@ -319,6 +323,8 @@ func TestPlatform_Answers(t *testing.T) {
 			status int
 			code   codes.Code
 			urls   []string
+
+			incomplete bool
 		}{
 			{body: `["https://files.example/1.mkv", " /2.mkv"]`, urls: []string{"https://files.example/1.mkv", p.url + "/2.mkv"}},
 			{body: `[]`},
@@ -327,7 +333,7 @@ func TestPlatform_Answers(t *testing.T) {
 			{body: `{"result":4105,"msg":"没有数据"}`},
 			{body: `{"result":"4105"}`},
 			{body: `{"result":4102}`, code: codes.FailedPrecondition},
-			{body: `<html>502</html>`, status: 502, code: codes.Unavailable},
+			{body: `<html>502</html>`, status: 502, incomplete: true}, // away: what classrec knows is listed
 			{body: `<html>hello</html>`, code: codes.Internal},
 			{body: `["https://files.example/1.mkv"`, code: codes.Internal},
 		} {
@@ -341,9 +347,15 @@ func TestPlatform_Answers(t *testing.T) {
 			if strings.Contains(out.Message, apitest.Key) {
 				t.Errorf("%q: the error tells the key", tc.body)
 			}
-			var list struct{ Recordings []struct{ URLs []string } }
+			var list struct {
+				Recordings []struct{ URLs []string }
+				Incomplete *struct{ Code codes.Code }
+			}
 			if err := json.Unmarshal([]byte(out.Response), &list); out.Code == codes.OK && err != nil {
 				t.Errorf("%q: %v", tc.body, err)
+			}
+			if tc.incomplete != (list.Incomplete != nil) || tc.incomplete && list.Incomplete.Code != codes.Unavailable {
+				t.Errorf("%q: what is missing is %+v", tc.body, list.Incomplete)
 			}
 			var urls []string
 			for _, r := range list.Recordings {

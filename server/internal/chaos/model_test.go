@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e || chaos
+
+package chaos_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/chaostest"
+)
+
+// verify holds what was acknowledged, and what was on in the rooms, against what there is, once nothing is broken any
+// more.
+func (c *clustering) verify(took time.Duration) {
+	c.t.Helper()
+	lists := c.settled()
+	lost, doubled := c.againstLists(lists)
+	c.askAgain()
+
+	raw := c.abandoned()
+	log := c.sameLog()
+	wrong := c.ledger.AgainstLog(log, nil)
+	unseen, twice := c.againstRooms(log)
+	wrong = append(wrong, inOrder(raw)...)
+	for _, what := range slices.Concat(lost, doubled, wrong) {
+		c.t.Error(what)
+	}
+	c.report(took, log, raw, len(lost)+unseen, len(doubled)+twice)
+}
+
+// settled waits until every recording is where it ends, and returns the lists of all rooms.
+func (c *clustering) settled() map[string][]*classrecv1.Recording {
+	c.t.Helper()
+	lists := map[string][]*classrecv1.Recording{}
+	deadline := time.Now().Add(2 * chaostest.Patience)
+	for n, r := range c.rooms {
+		for {
+			list, err := c.caller.ListRoom(c.t.Context(), c.replicas[n%3].api, r.name)
+			if err != nil {
+				c.t.Fatalf("list %s: %v", r.name, err)
+			}
+			open := slices.IndexFunc(list, func(rec *classrecv1.Recording) bool {
+				return rec.GetState() < classrecv1.RecordingState_RECORDING_STATE_AVAILABLE
+			})
+			if open < 0 {
+				lists[r.name] = list
+				break
+			}
+			if time.Now().After(deadline) {
+				c.t.Errorf("%s is %v for ever", list[open].GetName(), list[open].GetState())
+				lists[r.name] = list
+				break
+			}
+			chaostest.Pause(c.t.Context(), 200*time.Millisecond)
+		}
+	}
+	return lists
+}
+
+// againstLists tells which recordings were acknowledged, and are not listed; and which there are twice, or failed.
+func (c *clustering) againstLists(lists map[string][]*classrecv1.Recording) (lost, doubled []string) {
+	for _, r := range c.rooms {
+		list, names := lists[r.name], c.ledger.Names()[r.name]
+		lost = append(lost, chaostest.Lost(names, list)...)
+		count := map[string]int{}
+		for _, rec := range list {
+			if count[rec.GetName()]++; count[rec.GetName()] == 2 {
+				doubled = append(doubled, rec.GetName()+" is listed twice")
+			}
+			if s := rec.GetState(); s == classrecv1.RecordingState_RECORDING_STATE_FAILED {
+				c.t.Errorf("%s has failed: %v %s", rec.GetName(), rec.GetEndReason(), rec.GetFailure().GetMessage())
+			}
+		}
+	}
+	return lost, doubled
+}
+
+// askAgain wants every request id to give what it has given, at another replica.
+func (c *clustering) askAgain() {
+	c.t.Helper()
+	var asking sync.WaitGroup
+	limit := make(chan struct{}, 8)
+	for request, room := range c.ledger.Requests() {
+		limit <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-limit }()
+			err := c.call(c.t.Context(), func(ctx context.Context, api classrecv1.RecordingServiceClient) error {
+				resp, err := api.StartRecording(ctx, &classrecv1.StartRecordingRequest{Room: room, RequestId: request})
+				if err == nil {
+					err = c.ledger.Started(room, request, resp.GetRecording().GetName())
+				}
+				return err
+			})
+			if err != nil {
+				c.t.Errorf("request id %s, asked again: %v", request, err)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// abandoned waits until nobody is in the rooms any more, and holds a lease, and returns the log as NATS has it.
+func (c *clustering) abandoned() []chaostest.LogMessage {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), chaostest.Patience)
+	defer cancel()
+	for _, r := range c.rooms {
+		if err := r.attendee.Alone(ctx); err != nil {
+			c.t.Errorf("a replica has nothing to do in the room any more, and stays: %v", err)
+		}
+	}
+	for {
+		log, err := chaostest.ReadRawLog(ctx, c.own.URLs())
+		if err != nil {
+			c.t.Fatalf("read the log from NATS: %v", err)
+		}
+		held := chaostest.Holders(log)
+		if len(held) == 0 {
+			return log
+		}
+		if !chaostest.Pause(ctx, 500*time.Millisecond) {
+			c.t.Errorf("rooms are leased for ever: %v", held)
+			return log
+		}
+	}
+}
+
+// sameLog reads all events at every replica, and wants them to be the same.
+func (c *clustering) sameLog() (log []chaostest.Event) {
+	c.t.Helper()
+	for n, r := range c.replicas {
+		events, err := c.caller.ReadLog(c.t.Context(), r.api)
+		if err != nil {
+			c.t.Fatalf("read the log at replica %d: %v", n, err)
+		}
+		if n == 0 {
+			log = events
+		} else if !slices.Equal(log, events) {
+			c.t.Errorf("replica %d has %d events in its log, another one %d, or others", n, len(events), len(log))
+		}
+	}
+	return log
+}
+
+// againstRooms compares the classes that were on in the rooms with those that the log has: each once. A class of a
+// teacher that did not wait may not be seen.
+func (c *clustering) againstRooms(log []chaostest.Event) (unseen, twice int) {
+	type class struct {
+		room string
+		ts   string
+	}
+	logged, was := map[class]int{}, map[class]int{}
+	for _, ev := range log {
+		if ev.Action == classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD {
+			ts, _, _ := strings.Cut(ev.Recording[strings.LastIndex(ev.Recording, "/")+1:], "-")
+			logged[class{ev.Room, ts}]++
+		}
+	}
+	for _, r := range c.rooms {
+		for _, ts := range r.attendee.Begun() {
+			was[class{r.name, fmt.Sprint(ts)}]++
+		}
+	}
+	for each, n := range was {
+		switch {
+		case logged[each] < n && c.hasty[each.room+" "+each.ts]:
+			c.missed++
+		case logged[each] < n:
+			c.t.Errorf("in %s, %d classes were on that had begun at %s, and the log has %d of them", each.room, n, each.ts, logged[each])
+			unseen += n - logged[each]
+		case logged[each] > n:
+			c.t.Errorf("in %s, %d classes were on that had begun at %s, and the log has %d of them", each.room, n, each.ts, logged[each])
+			twice += logged[each] - n
+		}
+	}
+	for each, n := range logged {
+		if was[each] == 0 {
+			c.t.Errorf("the log has a class in %s, begun at %s, that nobody has seen there", each.room, each.ts)
+			twice += n
+		}
+	}
+	return unseen, twice
+}
+
+// inOrder tells where the log has a change that was decided on anything but what was the room's last then: as one who
+// has lost a room's lease would do, to whom that is not known.
+func inOrder(raw []chaostest.LogMessage) (wrong []string) {
+	last := map[string]uint64{}
+	for _, m := range raw {
+		if m.Expected != last[m.Room] {
+			wrong = append(wrong, fmt.Sprintf("%d, in %s, was decided on %d, and %d was the last one", m.Sequence, m.Room, m.Expected, last[m.Room]))
+		}
+		last[m.Room] = m.Sequence
+	}
+	return wrong
+}
+
+// takeover is how long a room, in which a class was on, had nobody.
+type takeover struct {
+	from     silence
+	room     string
+	leased   time.Duration // until another replica had the lease
+	rejoined time.Duration // until one was in the room; 0: nobody had to
+}
+
+// takeovers finds in the log who has taken the rooms over of a replica that was killed, frozen or cut off from NATS.
+func (c *clustering) takeovers(raw []chaostest.LogMessage) (all []takeover) {
+	byRoom := map[string][]chaostest.LogMessage{}
+	for _, m := range raw {
+		byRoom[m.Room] = append(byRoom[m.Room], m)
+	}
+	for _, from := range c.silent {
+		for _, r := range c.rooms {
+			holder, on, next := "", false, time.Time{}
+			for _, m := range byRoom[r.name] {
+				if m.At.After(from.at) {
+					if m.Lease != nil {
+						if m.Lease.GetHolder() != "" && m.Lease.GetHolder() != from.replica {
+							next = m.At
+						}
+						break // else it has come back itself
+					}
+					continue
+				}
+				if m.Lease != nil {
+					holder = m.Lease.GetHolder()
+					continue
+				}
+				s := m.Record.GetRecording().GetState()
+				on = s >= classrecv1.RecordingState_RECORDING_STATE_STARTING && s <= classrecv1.RecordingState_RECORDING_STATE_STOPPING
+			}
+			if holder != from.replica || !on {
+				continue
+			}
+			if !from.back.IsZero() && (next.IsZero() || next.After(from.back)) {
+				if from.back.Sub(from.at) > takeoverBound && !c.troubled(from.at, from.back) {
+					c.t.Errorf("%s was of a replica that could not be heard for %v, with a class, and nobody has taken it over",
+						r.name, from.back.Sub(from.at))
+				}
+				continue // it was back in time
+			}
+			if next.IsZero() {
+				c.t.Errorf("%s was of a replica that was killed, with a class, and nobody has taken it over", r.name)
+				continue
+			}
+			over := takeover{from: from, room: r.name, leased: next.Sub(from.at)}
+			if join := r.attendee.JoinAfter(next); !join.IsZero() {
+				over.rejoined = join.Sub(from.at)
+			}
+			all = append(all, over)
+		}
+	}
+	return all
+}
+
+// troubled tells whether something was wrong with NATS in that time, or just before.
+func (c *clustering) troubled(from, to time.Time) bool {
+	from = from.Add(-2 * time.Second)
+	return overlaps(c.noQuorum, from, to) || overlaps(c.fewer, from, to)
+}
+
+// finish has all watchers come to the end of the log, and counts what they have missed.
+func (c *clustering) finish(log []chaostest.Event) (missed, twice, wrong, delivered int) {
+	var finishing sync.WaitGroup
+	watchers := slices.Concat(c.all, c.watchers)
+	for _, w := range watchers {
+		finishing.Go(func() {
+			ctx, cancel := context.WithTimeout(c.t.Context(), chaostest.Patience)
+			defer cancel()
+			if err := w.Finish(ctx); err != nil {
+				c.t.Errorf("watch of %s over %s is not synced: %v", w.Room, w.Protocol, err)
+			}
+		})
+	}
+	finishing.Wait()
+	for _, w := range watchers {
+		want := log
+		if w.Room != "-" {
+			want = slices.DeleteFunc(slices.Clone(log), func(ev chaostest.Event) bool { return ev.Room != w.Room })
+		}
+		m, d, x := chaostest.Compare(want, w.Events())
+		if m+d+x > 0 {
+			c.t.Errorf("watch of %s over %s: %d missed, %d twice, %d wrong, of %d", w.Room, w.Protocol, m, d, x, len(want))
+		}
+		missed, twice, wrong, delivered = missed+m, twice+d, wrong+x, delivered+len(w.Events())
+	}
+	return missed, twice, wrong, delivered
+}
+
+// report prints the figures, and fails the test for a takeover that has taken too long.
+func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []chaostest.LogMessage, lost, doubled int) {
+	say := func(format string, args ...any) { chaostest.Print(c.t, "replicas: "+format, args...) }
+	missed, twice, wrong, delivered := c.finish(log)
+	bound := takeoverBound
+	if !long {
+		bound *= 2
+	}
+	// Of kills, and of what a replica comes back from.
+	var leased, rejoined [2][]time.Duration
+	var disturbed, without []time.Duration
+	for _, over := range c.takeovers(raw) {
+		from, to := over.from.at.Add(-2*time.Second), over.from.at.Add(over.leased)
+		switch {
+		case overlaps(c.noQuorum, from, to):
+			without = append(without, over.leased)
+			continue
+		case overlaps(c.fewer, from, to):
+			disturbed = append(disturbed, over.leased)
+			continue
+		case over.leased > bound:
+			c.t.Errorf("%s was taken over %v after its replica was last heard, at %v", over.room, over.leased, over.from.at.UTC().Format(time.StampMilli))
+		}
+		kind := 0
+		if !over.from.back.IsZero() {
+			kind = 1
+		}
+		leased[kind] = append(leased[kind], over.leased)
+		if over.rejoined > 0 {
+			rejoined[kind] = append(rejoined[kind], over.rejoined)
+		}
+	}
+	teachers := 0
+	for _, r := range c.rooms {
+		if r.kind == byTeacher {
+			teachers += len(r.attendee.Begun())
+		}
+	}
+	say("rooms %d, in %v; %v", len(c.rooms), took.Round(time.Second), c.done)
+	say("calls %d, made again %v, slowest that was answered %v; UNAVAILABLE though nothing was away %d; starts that found a class on %d",
+		c.calls.Load(), c.caller.Retries(), time.Duration(c.slowest.Load()).Round(time.Millisecond), c.refused.Load(), c.strays.Load())
+	say("recordings acknowledged %d, classes of teachers %d; lost %d, doubled %d", c.ledger.Len(), teachers, lost, doubled)
+	say("classes of less than 300 ms %d, of which seen by nobody %d", len(c.hasty), c.missed)
+	say("messages in the log %d, decided on anything but the room's last: %d; rooms left to another %d times",
+		len(raw), len(inOrder(raw)), c.said("leaving the room to another process"))
+	say("events %d, watchers %d, reconnects %d, delivered %d: missed %d, twice %d, in another form or order %d",
+		len(log), len(c.all)+len(c.watchers), c.reconnects(), delivered, missed, twice, wrong)
+	quantiles := func(all []time.Duration) string {
+		const unit = 10 * time.Millisecond
+		return fmt.Sprintf("%d, p50 %v, max %v", len(all), chaostest.Quantile(all, 0.5).Round(unit), chaostest.Quantile(all, 1).Round(unit))
+	}
+	say("takeovers of rooms with a class, from the kill to the lease: %s; to being in the room: %s", quantiles(leased[0]), quantiles(rejoined[0]))
+	say("the same from being cut off from NATS, or frozen: %s; to being in the room: %s", quantiles(leased[1]), quantiles(rejoined[1]))
+	say("both with a NATS server away: %s; without a quorum meanwhile: %s", quantiles(disturbed), quantiles(without))
+	if len(leased[0])+len(leased[1])+len(disturbed)+len(without) == 0 {
+		c.t.Error("no room with a class was taken over")
+	}
+}
+
+func (c *clustering) reconnects() int {
+	var sum chaostest.WatchCounts
+	for _, w := range slices.Concat(c.all, c.watchers) {
+		sum.Add(w.Counts())
+	}
+	return sum.Streams - len(c.all) - len(c.watchers)
+}
+
+// said counts the lines of the replicas' logs that have a text.
+func (c *clustering) said(text string) (n int) {
+	for i := range c.replicas {
+		file, err := os.Open(filepath.Join(c.dir, fmt.Sprintf("replica-%d", i), "log"))
+		if err != nil {
+			c.t.Error(err)
+			continue
+		}
+		lines := bufio.NewScanner(file)
+		lines.Buffer(nil, 4<<20)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), text) {
+				n++
+			}
+		}
+		if err := errors.Join(lines.Err(), file.Close()); err != nil {
+			c.t.Error(err)
+		}
+	}
+	return n
+}

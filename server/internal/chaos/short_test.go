@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e && !chaos
+
+package chaos_test
+
+// long chooses between the two forms of the tests.
+const long = false

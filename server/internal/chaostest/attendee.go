@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e || chaos
+
+package chaostest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
+)
+
+// Attendee is somebody in a room without a camera, who keeps what happens there, and may begin and end classes.
+type Attendee struct {
+	room string
+	conn *talkcloud.Conn
+	seen sync.WaitGroup
+
+	mu      sync.Mutex
+	begun   []int64 // the platform's time of each ClassBegin, in Unix seconds
+	on      bool    // a class
+	others  map[talkcloud.UserID]bool
+	joins   []time.Time // when others came in
+	changed chan struct{}
+}
+
+// Attend lets somebody into a room, where no class is on. Leave ends it.
+func Attend(ctx context.Context, platform *talkcloud.Client, room, user string) (*Attendee, error) {
+	conn, err := platform.Join(ctx, talkcloud.JoinOptions{Room: talkcloud.RoomID(room), UserID: talkcloud.UserID(user), Nickname: user})
+	if err != nil {
+		return nil, err
+	}
+	a := &Attendee{room: room, conn: conn, others: map[talkcloud.UserID]bool{}, changed: make(chan struct{})}
+	for _, p := range conn.Reply().Users {
+		if p.ID != conn.UserID() {
+			a.others[p.ID] = true
+		}
+	}
+	events := conn.Events()
+	a.seen.Go(func() {
+		for ev := range events {
+			a.take(ev)
+		}
+	})
+	return a, nil
+}
+
+func (a *Attendee) take(ev talkcloud.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch ev.Kind {
+	case talkcloud.Published:
+		if ev.Message.Key() == talkcloud.MessageClassBegin {
+			a.on = true
+			a.begun = append(a.begun, ev.Message.TS.Unix())
+		}
+	case talkcloud.Deleted:
+		if ev.Message.Key() == talkcloud.MessageClassBegin {
+			a.on = false
+		}
+	case talkcloud.ParticipantJoined:
+		if ev.UserID != a.conn.UserID() {
+			a.others[ev.UserID] = true
+			a.joins = append(a.joins, time.Now())
+		}
+	case talkcloud.ParticipantLeft:
+		delete(a.others, ev.UserID)
+	default:
+		return
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// Leave leaves the room.
+func (a *Attendee) Leave() {
+	_ = a.conn.Close()
+	a.seen.Wait()
+}
+
+// Begin begins a class, and returns the platform's time of it, once it is on.
+func (a *Attendee) Begin(ctx context.Context) (ts int64, err error) {
+	a.mu.Lock()
+	n := len(a.begun)
+	a.mu.Unlock()
+	if err := a.conn.Publish(ctx, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList}.Message()); err != nil {
+		return 0, err
+	}
+	err = a.await(ctx, "its class to begin", func() bool {
+		if len(a.begun) > n {
+			ts = a.begun[n]
+		}
+		return len(a.begun) > n
+	})
+	return ts, err
+}
+
+// End ends the class, and returns when it is over.
+func (a *Attendee) End(ctx context.Context) error {
+	if err := a.conn.Delete(ctx, talkcloud.ClassEnd()); err != nil {
+		return err
+	}
+	return a.await(ctx, "its class to end", func() bool { return !a.on })
+}
+
+// await waits for something that happens in the room.
+func (a *Attendee) await(ctx context.Context, what string, holds func() bool) error {
+	for {
+		a.mu.Lock()
+		held, changed := holds(), a.changed
+		a.mu.Unlock()
+		if held {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-a.conn.Done():
+			return fmt.Errorf("%s is out of room %s", a.conn.UserID(), a.room)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s in room %s: %w", what, a.room, ctx.Err())
+		}
+	}
+}
+
+// Alone waits until nobody else is in the room.
+func (a *Attendee) Alone(ctx context.Context) error {
+	return a.await(ctx, "all others to leave", func() bool { return len(a.others) == 0 })
+}
+
+// Begun are the platform's times of all classes so far.
+func (a *Attendee) Begun() []int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]int64(nil), a.begun...)
+}
+
+// JoinAfter is when the first of the others came in after a time; zero when none did.
+func (a *Attendee) JoinAfter(at time.Time) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, join := range a.joins {
+		if join.After(at) {
+			return join
+		}
+	}
+	return time.Time{}
+}
