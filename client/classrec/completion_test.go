@@ -13,10 +13,6 @@ import (
 	"github.com/classrec/classrec/client/internal/clienttest"
 )
 
-// allTools tells that every tool that these tests use is there (make e2e); the
-// others skip what they cannot do.
-var allTools = false
-
 // needTool skips the test where there is no such program.
 func needTool(t *testing.T, name string) {
 	t.Helper()

@@ -15,8 +15,6 @@ import (
 	"github.com/classrec/classrec/client/internal/clienttest"
 )
 
-func init() { allTools = true }
-
 // The printed grpcurl does what the command would have done.
 func TestDryRun_Grpcurl(t *testing.T) {
 	t.Parallel()
