@@ -18,7 +18,8 @@ type fanout struct {
 	mu      sync.Mutex
 	closed  bool
 	groups  map[WatchFilter]*group
-	history []*Entry // the last entries, by revision: all with base < revision <= last
+	behind  []*Watcher // live, and not told that they have caught up
+	history []*Entry   // the last entries, by revision: all with base < revision <= last
 	base    uint64
 	last    uint64
 }
@@ -66,6 +67,23 @@ func (f *fanout) publish(e *Entry) {
 			f.drop(w, &SlowError{Resume: w.last}) // another takes its place
 		}
 	}
+	f.tell()
+}
+
+// tell closes caught of the live watchers that have had what was due, or that it
+// did not concern. The lock is held.
+func (f *fanout) tell() {
+	f.behind = slices.DeleteFunc(f.behind, func(w *Watcher) bool {
+		if w.ended {
+			return true
+		}
+		if max(w.last, f.last) < w.due {
+			return false
+		}
+		w.upTo = max(w.last, f.last)
+		close(w.caught)
+		return true
+	})
 }
 
 // cut ends the live watchers that should have got something before the sequence,
@@ -108,9 +126,9 @@ func (f *fanout) join(w *Watcher) bool {
 	}
 	w.place = len(g.watchers)
 	w.live = true
-	w.upTo = max(w.last, f.last)
-	close(w.caught)
 	g.watchers = append(g.watchers, w)
+	f.behind = append(f.behind, w)
+	f.tell()
 	return true
 }
 

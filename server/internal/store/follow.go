@@ -200,6 +200,9 @@ func (s *Store) followOnce() error {
 		if err != nil {
 			return err
 		}
+		if msg.entry != nil {
+			s.shown.Store(msg.sequence) // before anybody can see it
+		}
 		s.index.advance(msg)
 		if msg.entry != nil || msg.lease != nil {
 			s.changes.room(msg.key.roomKey())

@@ -84,6 +84,7 @@ type Store struct {
 
 	appends  chan *appendCall
 	fanned   chan change   // from the follower to the fan-out, in order
+	shown    atomic.Uint64 // the last entry that can be seen, or is about to be
 	replays  chan struct{} // semaphore: how many watchers read the log at once
 	skipped  atomic.Uint64
 	failed   atomic.Pointer[error] // why nothing can be stored, if so

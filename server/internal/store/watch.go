@@ -41,7 +41,8 @@ type Watcher struct {
 	c      chan *Entry
 	quit   chan struct{} // closed when the watcher ends
 	stop   func() bool   // detaches it from its context
-	caught chan struct{} // closed when the watcher goes live
+	due    uint64        // the last entry that anybody could see when the watch began
+	caught chan struct{} // closed when the watcher is live, and has had that one
 	upTo   uint64        // set before caught is closed
 
 	// Guarded by the fan-out's lock once the watcher is live, and before that
@@ -94,6 +95,7 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 		c:      make(chan *Entry, s.cfg.WatchQueue),
 		quit:   make(chan struct{}),
 		caught: make(chan struct{}),
+		due:    s.shown.Load(),
 		last:   after,
 	}
 	if _, ok := s.fanout.recall(after, filter, 0); !ok {

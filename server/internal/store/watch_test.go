@@ -171,6 +171,23 @@ func TestWatch_TellsWhenItHasCaughtUp(t *testing.T) {
 	<-quick.CaughtUp()
 }
 
+// What could be seen when the watch began comes before it is told that it has
+// caught up.
+func TestWatch_CaughtUpHasWhatCouldBeSeen(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for range 2000 {
+		before := s.LastSequence()
+		e := mustAppend(t, s, newRecord("room", "id", available))
+		w := mustWatch(t, s, everything, before)
+		<-w.CaughtUp()
+		if len(w.C()) != 1 || w.UpTo() != e.Revision {
+			t.Fatalf("with %d there, it has caught up at %d with %d entries", e.Revision, w.UpTo(), len(w.C()))
+		}
+		w.Close()
+	}
+}
+
 // A snapshot and what is watched after it are the whole.
 func TestSnapshot_GoesOnAsAWatch(t *testing.T) {
 	t.Parallel()
