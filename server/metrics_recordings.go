@@ -153,5 +153,7 @@ func sessionReadings() []reading[room.Stats] {
 			}, "outcome"),
 		counter("classrec_session_evictions_total", "Sessions that the platform has put an end to.",
 			func(s room.Stats, tell func(float64, ...string)) { tell(float64(s.Ended)) }),
+		counter("classrec_session_overruns_total", "Times that more happened in a room than could be stored, so that classes may be missing.",
+			func(s room.Stats, tell func(float64, ...string)) { tell(float64(s.Slow)) }),
 	}
 }

@@ -80,6 +80,7 @@ type search struct {
 	rec *storev1.Record
 
 	files []*classrecv1.RecordingFile // as last listed
+	parts int                         // of how many parts of the class they are
 	since time.Time                   // the platform has listed just these
 	told  bool                        // the log knows that they cannot be fetched
 }
@@ -87,17 +88,19 @@ type search struct {
 // again looks once. changed says that the list is another one than before, and
 // done that all is listed; then err is nil when all of it can be fetched now.
 func (l *search) again(ctx context.Context) (changed, done bool, err error) {
-	files, done, err := l.s.findFiles(ctx, l.rec)
+	files, parts, done, err := l.s.findFiles(ctx, l.rec)
 	if err != nil {
 		return false, false, err
 	}
+	l.parts = parts
 	if changed = !sameURLs(files, l.files); changed {
 		l.since = l.s.now()
 	}
 	l.files = files // of the same URLs, the platform may tell more by now
-	if len(files) > 0 && !done {
+	if len(files) > 0 && !done && parts >= len(l.rec.GetRecordTs()) {
 		// Without the platform's word that all is there, an answer that stays
-		// the same is the best evidence there is.
+		// the same is the best evidence there is; not while a whole part of the
+		// class is missing.
 		done = l.s.cfg.Clock.Since(l.since) >= l.s.cfg.SettleTime
 	}
 	if !done {
@@ -109,7 +112,7 @@ func (l *search) again(ctx context.Context) (changed, done bool, err error) {
 // settling returns for how long the list has yet to stay as it is; if nothing is
 // listed, or it has stayed for long enough, longer than anything.
 func (l *search) settling() time.Duration {
-	if left := l.s.cfg.Clock.Until(l.since.Add(l.s.cfg.SettleTime)); len(l.files) > 0 && left > 0 {
+	if left := l.s.cfg.Clock.Until(l.since.Add(l.s.cfg.SettleTime)); len(l.files) > 0 && l.parts >= len(l.rec.GetRecordTs()) && left > 0 {
 		return left
 	}
 	return math.MaxInt64
@@ -126,6 +129,9 @@ func (l *search) giveUp(ctx context.Context, err error) event {
 		return nil
 	case err != nil:
 		return notListed{status: l.s.cfg.Status(err), files: l.files}
+	}
+	if all := len(l.rec.GetRecordTs()); l.parts < all {
+		l.s.logOf(l.rec).Warn("the platform has not listed every part of the class in time; the recording is what it has listed", "parts", all, "listed", l.parts)
 	}
 	return listed{files: l.files}
 }
@@ -162,15 +168,16 @@ func (l *search) fetchable(ctx context.Context) error {
 	return err
 }
 
-// findFiles asks the platform once. done says that the platform calls the
-// recording finished, so that what it lists is all there is.
-func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, done bool, err error) {
+// findFiles asks the platform once. A class that was begun again has several
+// parts, each with files of its own: parts is how many of them are listed. done
+// says that the platform calls the recording finished, so that what it lists is
+// all there is.
+func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, parts int, done bool, err error) {
 	if s.cfg.RichRecordList {
 		items, err := s.items(ctx, rec.GetRecording().GetRoom())
 		if err != nil {
-			return nil, false, err
+			return nil, 0, false, err
 		}
-		parts := 0
 		for _, part := range rec.GetRecordTs() { // the list may have them newest first
 			for _, item := range items {
 				if ts, ok := startTime(item); ok && ts == part {
@@ -179,14 +186,12 @@ func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*
 				}
 			}
 		}
-		if parts > 0 && parts >= len(rec.GetRecordTs()) {
-			return files, true, nil
-		}
 		if parts > 0 {
-			return files, false, nil
+			return files, parts, parts >= len(rec.GetRecordTs()), nil
 		}
 	}
-	return s.findURLs(ctx, rec)
+	files, parts, err = s.findURLs(ctx, rec)
+	return files, parts, false, err
 }
 
 // items asks getrecordlist for a room; none when it does not know the room.
@@ -199,29 +204,32 @@ func (s *Service) items(ctx context.Context, roomID string) ([]talkcloud.RecordL
 }
 
 // findURLs asks getUserRecordlist in both of the document's ways: by recordts
-// and room; and, where the recording has a user id of its own, by that.
-func (s *Service) findURLs(ctx context.Context, rec *storev1.Record) ([]*classrecv1.RecordingFile, bool, error) {
+// and room; and, where the recording has a user id of its own, by that, which
+// lists all parts at once.
+func (s *Service) findURLs(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, parts int, err error) {
 	r := rec.GetRecording()
 	var urls []string
 	for _, ts := range rec.GetRecordTs() {
 		part, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{Room: talkcloud.RoomID(r.GetRoom()), RecordTS: ts})
 		if err != nil {
-			return nil, false, err
+			return nil, 0, err
+		}
+		if len(part) > 0 {
+			parts++
 		}
 		urls = append(urls, part...)
 	}
 	if len(urls) == 0 && r.GetUserId() != "" && rec.GetOwnUserId() {
 		own, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{UserID: talkcloud.UserID(r.GetUserId())})
 		if err != nil {
-			return nil, false, err
+			return nil, 0, err
 		}
-		urls = own
+		urls, parts = own, len(rec.GetRecordTs())
 	}
-	var files []*classrecv1.RecordingFile
 	for _, u := range urls {
 		files = append(files, &classrecv1.RecordingFile{Url: u})
 	}
-	return files, false, nil
+	return files, parts, nil
 }
 
 // startTime returns when the recording of an entry began, in Unix seconds.

@@ -91,7 +91,12 @@ func (w *worker) lease() *store.Lease {
 // follow is what the worker does without the lease: get it when it is free and
 // wanted; else have its holder do what is wanted.
 func (w *worker) follow(ctx context.Context) (due time.Time, done bool) {
-	if w.tenure.Load() != nil || w.acquiring {
+	if w.tenure.Load() != nil {
+		// The lease is in doubt, as the log is: who calls is to try again, here or elsewhere.
+		w.answer(public(store.ErrUnavailable))
+		return time.Time{}, false
+	}
+	if w.acquiring {
 		return time.Time{}, false
 	}
 	watched, until := w.watched()

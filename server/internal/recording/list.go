@@ -51,7 +51,7 @@ func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if err != nil || ts <= 0 || name != Name(roomID, ts, 1) {
 		return nil, errRecordingNotFound(name) // 0 would ask for every time
 	}
-	files, _, err := s.findFiles(ctx, &storev1.Record{Recording: &classrecv1.Recording{Room: roomID}, RecordTs: []int64{ts}})
+	files, _, _, err := s.findFiles(ctx, &storev1.Record{Recording: &classrecv1.Recording{Room: roomID}, RecordTs: []int64{ts}})
 	if err != nil {
 		if kind := talkcloud.KindOf(err); kind == talkcloud.KindNotFound || kind == talkcloud.KindInvalidArgument {
 			return nil, errRecordingNotFound(name) // there is no room of that id, or none can be

@@ -4,6 +4,7 @@ package recording
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
@@ -94,7 +95,7 @@ func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string
 	if err == nil {
 		w.leave()
 		w.session, w.joinedAs = session, as.UserID
-		w.sub = session.Subscribe()
+		w.sub = subscribe(session)
 		w.retry = retry{}
 		w.trouble.Store(nil)
 		if as.Password != "" {
@@ -176,11 +177,20 @@ func (w *worker) events() <-chan *room.Event {
 	return w.sub.C
 }
 
+// subscribe follows what the worker looks at; a room is full of other messages.
+func subscribe(s *room.Session) *room.Subscription {
+	return s.Subscribe(talkcloud.MessageClassBegin, talkcloud.MessageAllAll)
+}
+
 // resubscribe follows the session anew: the worker was too slow for it, while
-// the store was, say. The first event tells what is in the room.
+// the store was, say. The first event tells what is in the room; classes that
+// began and ended meanwhile are not known.
 func (w *worker) resubscribe() {
 	if w.session != nil {
+		if err := w.sub.Err(); errors.Is(err, room.ErrSlow) {
+			w.log.Warn("what happened in the room could not be stored in time; classes may be missing", "error", err)
+		}
 		w.sub.Close()
-		w.sub = w.session.Subscribe()
+		w.sub = subscribe(w.session)
 	}
 }

@@ -60,12 +60,17 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 
 // begun takes a ClassBegin that is in the room.
 func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
+	known := w.class
 	w.class = &msg
 	w.sawEcho()
 	if live := w.live(); live != nil {
 		rec := live.Record
-		switch rec.GetRecording().GetState() {
-		case starting:
+		switch {
+		case w.another(rec, known, msg, inList):
+			// The class that we knew has ended while we did not look, and this is the
+			// next one. It ended before this one began, at the latest.
+			w.apply(ctx, rec.GetId(), ended{msg: talkcloud.Message{TS: msg.TS}, gone: true})
+		case rec.GetRecording().GetState() == starting:
 			if w.own(rec, msg, inList) {
 				w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg), inList: false})
 				return
@@ -92,6 +97,25 @@ func (w *worker) own(rec *storev1.Record, msg talkcloud.Message, inList bool) bo
 		return from != "" && from == rec.GetJoin().GetUserId()
 	}
 	return w.sent == rec.GetId() && from != "" && from == w.user()
+}
+
+// another tells a ClassBegin, found where we had not looked for a while, that is
+// of another class than the live recording: it has another ts, and neither did
+// we publish it, in this life or the last, nor had the room lost its state.
+func (w *worker) another(rec *storev1.Record, known *talkcloud.Message, msg talkcloud.Message, inList bool) bool {
+	parts := rec.GetRecordTs()
+	switch state := rec.GetRecording().GetState(); {
+	case !inList, w.lost, len(parts) == 0, state != recording && state != stopping:
+		return false
+	case msg.TS == 0, known != nil && known.TS == 0: // the platform does not say
+		return false
+	case parts[len(parts)-1] == messageTime(msg, w.s.now()).Unix():
+		return false
+	}
+	from := string(msg.FromID)
+	ours := w.sent == rec.GetId() && (from == "" || from == w.user())
+	before := !w.evicted && from != "" && from == rec.GetJoin().GetUserId()
+	return !ours && !before
 }
 
 func (w *worker) user() string {

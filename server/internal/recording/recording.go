@@ -317,10 +317,35 @@ func (s *Service) append(ctx context.Context, lease *store.Lease, rec *storev1.R
 	return e, err
 }
 
-// wait returns the recording once until says so.
+// A call waits for what has to be stored no longer than storePatience while the
+// log cannot be written; it looks every storeLook whether that is so.
+const (
+	storePatience = 5 * time.Second
+	storeLook     = time.Second
+)
+
+// wait returns the recording once until says so. It gives up when the log cannot
+// be written for long: then nobody can store what is waited for.
 func (s *Service) wait(ctx context.Context, e *store.Entry, until func(*store.Entry) bool) (*store.Entry, error) {
-	rec := e.Record
-	return s.store.Wait(ctx, rec.GetTenant(), rec.GetRecording().GetRoom(), rec.GetId(), until)
+	var failing time.Time // since when, as far as we have seen
+	for {
+		rec := e.Record
+		look, cancel := context.WithTimeout(ctx, storeLook)
+		now, err := s.store.Wait(look, rec.GetTenant(), rec.GetRecording().GetRoom(), rec.GetId(), until)
+		over := look.Err() != nil
+		cancel()
+		if err == nil || ctx.Err() != nil || !over {
+			return now, err
+		}
+		switch err := s.store.Err(); {
+		case err == nil:
+			failing = time.Time{}
+		case failing.IsZero():
+			failing = time.Now()
+		case time.Since(failing) >= storePatience:
+			return nil, err
+		}
+	}
 }
 
 // now is the time of day.

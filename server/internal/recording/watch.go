@@ -70,6 +70,10 @@ func (s *Service) Watch(ctx context.Context, req *classrecv1.WatchClassBeginRequ
 		return nil, public(err)
 	}
 	w := &Watch{s: s, visible: visible, place: place, silence: time.NewTimer(s.cfg.Heartbeat)}
+	if err := s.store.Sync(ctx); err != nil {
+		w.Close()
+		return nil, public(err)
+	}
 	filter := store.WatchFilter{Tenant: s.cfg.Tenant}
 	if roomID := req.GetRoom(); roomID != AllRooms {
 		filter.Room = roomID

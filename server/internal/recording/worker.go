@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -112,24 +113,28 @@ func (w *worker) poke() {
 	}
 }
 
-// enter returns once the room is joined and what is in it is stored. taken says
-// that the worker has the request: who is watching then counts watchers down.
+// enter returns once the room is joined and what is in it is stored, or when the
+// log takes nothing for [storePatience]. taken says that the worker has the
+// request: who is watching then counts watchers down.
 func (w *worker) enter(ctx context.Context, password talkcloud.Secret, watching bool) (taken bool, err error) {
 	req := enterRequest{password: password, watching: watching, done: make(chan error, 1)}
-	select {
-	case w.entering <- req:
-	case <-w.gone:
-		return false, errNotRunning()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	select {
-	case err := <-req.done:
-		return true, err
-	case <-w.gone:
-		return true, errNotRunning()
-	case <-ctx.Done():
-		return true, ctx.Err()
+	look := time.NewTicker(storeLook)
+	defer look.Stop()
+	for entering := w.entering; ; {
+		select {
+		case entering <- req:
+			entering, taken = nil, true
+		case err := <-req.done:
+			return taken, err
+		case <-w.gone:
+			return taken, errNotRunning()
+		case <-ctx.Done():
+			return taken, ctx.Err()
+		case <-look.C:
+			if st := w.storing.Load(); st != nil && w.s.cfg.Clock.Since(st.since) > storePatience {
+				return taken, fmt.Errorf("the room waits for the log: %w", store.ErrUnavailable)
+			}
+		}
 	}
 }
 

@@ -340,7 +340,7 @@ func (c *core) subscribe(sub *Subscription) {
 
 func (c *core) emit(e *Event) {
 	for sub := range c.subs {
-		if !sub.offer(e) {
+		if sub.wants(e) && !sub.offer(e) {
 			delete(c.subs, sub)
 		}
 	}

@@ -39,10 +39,12 @@ func (s *Session) Err() error {
 
 // Subscribe begins a view of the session's events; when it returns, the snapshot can be taken. The
 // subscription goes on until it is closed or the session ends, also when this share was released
-// and others hold the session. On a session that has ended it gives [Ended] alone.
-func (s *Session) Subscribe() *Subscription {
+// and others hold the session. On a session that has ended it gives [Ended] alone. With keys, of
+// what is published and deleted it gives only messages with these (see [talkcloud.Message.Key]);
+// the snapshot has them all.
+func (s *Session) Subscribe(keys ...string) *Subscription {
 	c := s.core
-	sub := newSubscription(c)
+	sub := newSubscription(c, keys)
 	begun := make(chan struct{})
 	if c.do(func() { c.subscribe(sub); close(begun) }) {
 		<-begun

@@ -2,7 +2,10 @@
 
 package room
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // maxPending is how many events a subscriber may leave untaken before it is cut off.
 const maxPending = 256
@@ -16,6 +19,7 @@ type Subscription struct {
 
 	c       chan *Event // one more than maxPending, so that Ended always fits
 	session *core
+	keys    []string // of the messages that are wanted; none: all
 	once    sync.Once
 
 	mu     sync.Mutex
@@ -23,9 +27,15 @@ type Subscription struct {
 	err    error
 }
 
-func newSubscription(session *core) *Subscription {
+func newSubscription(session *core, keys []string) *Subscription {
 	c := make(chan *Event, maxPending+1)
-	return &Subscription{C: c, c: c, session: session}
+	return &Subscription{C: c, c: c, session: session, keys: keys}
+}
+
+// wants tells whether the event is one that was asked for.
+func (s *Subscription) wants(e *Event) bool {
+	message := e.Kind == Published || e.Kind == Deleted
+	return !message || len(s.keys) == 0 || slices.Contains(s.keys, e.Message.Key())
 }
 
 // Err tells why C was closed: [ErrSlow], or the reason in the event Ended; nil before, and after
@@ -55,6 +65,7 @@ func (s *Subscription) offer(e *Event) bool {
 		s.c <- e // there is room for it: nothing else takes the last place
 		s.close(e.Err)
 	case len(s.c) >= maxPending:
+		s.session.manager.counts.slow.Add(1)
 		s.close(ErrSlow)
 	default:
 		s.c <- e

@@ -3,6 +3,7 @@
 package service_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,13 +11,30 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
 	"github.com/classrec/classrec/server/internal/clips"
 	"github.com/classrec/classrec/server/internal/publisher"
 	"github.com/classrec/classrec/server/internal/roomservertest"
 	"github.com/classrec/classrec/server/internal/storetest"
+	"github.com/classrec/classrec/server/internal/talkcloud"
+	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
 )
+
+// newWithLink is a server whose log is one NATS server, behind a link that can be
+// cut.
+func newWithLink(t *testing.T, changes ...func(*server.Config)) (*apitest.Server, *storetest.Client) {
+	t.Helper()
+	log := storetest.NewCluster(t, 1).Client(t)
+	sealKey := filepath.Join(t.TempDir(), "seal.key")
+	if err := os.WriteFile(sealKey, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return apitest.New(t, append(changes, func(c *server.Config) {
+		c.NATS, c.NATSReplicas, c.SealKeyFile = log.URLs(), 1, sealKey
+	})...), log
+}
 
 // While the log answers nothing, calls that need it fail soon and say when to
 // come back, nothing is acknowledged, and the media of a class that is on goes
@@ -24,18 +42,12 @@ import (
 func TestLogAnswersNothing(t *testing.T) {
 	t.Parallel()
 	platform := roomservertest.New(t, roomservertest.Plain())
-	log := storetest.NewCluster(t, 1).Client(t)
-	sealKey := filepath.Join(t.TempDir(), "seal.key")
-	if err := os.WriteFile(sealKey, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := apitest.New(t, apitest.Platform(t, platform.URL), func(c *server.Config) {
+	s, log := newWithLink(t, apitest.Platform(t, platform.URL), func(c *server.Config) {
 		key := filepath.Join(t.TempDir(), "enterprise.key")
 		if err := os.WriteFile(key, []byte(roomservertest.Key), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c.EnterpriseKeyFile, c.RichRecordList, c.SkipFileCheck = key, true, true
-		c.NATS, c.NATSReplicas, c.SealKeyFile = log.URLs(), 1, sealKey
 	})
 	video, err := clips.StudentVideo()
 	if err != nil {
@@ -89,4 +101,84 @@ func TestLogAnswersNothing(t *testing.T) {
 	if size <= 2*before || len(rec.GetGaps()) != 0 {
 		t.Errorf("it became %v; %d bytes were written before the log went", rec, before)
 	}
+}
+
+// While the log is away, more happens in a room than can be stored: classes begin
+// and end, and much else that is none of our concern. Who wants to watch is told
+// to try again, and all of it is stored when the log is back.
+func TestLogAnswersNothing_RoomGoesOn(t *testing.T) {
+	t.Parallel()
+	platform := talkcloudtest.NewPlain(t)
+	s, log := newWithLink(t, apitest.Platform(t, platform.Config().BaseURL))
+	teacher := apitest.JoinAt(t, platform.Config().BaseURL, "42", "teacher")
+	w := s.Watch(t, apitest.GRPC, "42", 0)
+	w.Synced(t)
+	teacher.Begin(t, talkcloud.ClassBegin{})
+	first := w.Events(t, 1)[0]
+
+	log.Cut()
+	roomservertest.Poll(t, "watching to be refused", func() bool {
+		out := s.Call(t, apitest.GRPC, apitest.Call{Name: apitest.Watch, Request: `{"room":"42"}`})
+		if out.Code == codes.Unavailable && out.RetryAfter <= 0 {
+			t.Fatalf("without a word on when to try again: %+v", out)
+		}
+		return out.Code == codes.Unavailable
+	})
+	for range 3 {
+		for i := range 300 {
+			platform.Publish("42", talkcloud.Message{ID: fmt.Sprint("stroke-", i), Name: "SharpsChange", Data: talkcloud.TextData("a line")})
+		}
+		teacher.End(t)
+		teacher.Begin(t, talkcloud.ClassBegin{})
+	}
+	log.Heal()
+	last := first
+	for i, ev := range w.Events(t, 6) {
+		begun := i%2 == 1
+		if begun != (ev.GetAction() == classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD) ||
+			begun == (ev.GetRecording().GetName() == last.GetRecording().GetName()) ||
+			!begun && ev.GetRecording().GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED_IN_ROOM {
+			t.Errorf("after %v of %s comes %v", last.GetAction(), last.GetRecording().GetName(), ev)
+		}
+		last = ev
+	}
+}
+
+// Nobody can store what becomes of a start when the log goes: the caller is told
+// to try again, and does not wait for ever.
+func TestLogAnswersNothing_WhileStarting(t *testing.T) {
+	t.Parallel()
+	platform := talkcloudtest.NewPlain(t)
+	published := make(chan struct{}, 16)
+	platform.Script(talkcloudtest.Script{Silent: func(event string) bool {
+		if event == talkcloud.EventPubMsg {
+			published <- struct{}{}
+		}
+		return event == talkcloud.EventPubMsg
+	}})
+	s, log := newWithLink(t, apitest.Platform(t, platform.Config().BaseURL))
+	start := apitest.Call{Name: apitest.Start, Request: `{"room":"42","request_id":"r"}`}
+	ctx := apitest.Context(t)
+	ended := make(chan apitest.Outcome, 1)
+	go func() {
+		out, err := s.TryCall(ctx, apitest.GRPC, start)
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- out
+	}()
+	<-published
+	log.Cut()
+	if out := <-ended; out.Code != codes.Unavailable || out.Reason != "STORE_UNAVAILABLE" || out.RetryAfter <= 0 {
+		t.Errorf("the start ended in %+v", out)
+	}
+	log.Heal()
+	// The same request again tells what came of it.
+	roomservertest.Poll(t, "the outcome", func() bool {
+		out := s.Call(t, apitest.GRPC, start)
+		if out.Code != codes.Unavailable && out.Code != codes.DeadlineExceeded {
+			t.Fatalf("asked again, it is %+v", out)
+		}
+		return out.Reason == "NOT_CONFIRMED"
+	})
 }
