@@ -5,10 +5,12 @@ package recording_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -205,6 +207,59 @@ func TestFiles_NotSettled(t *testing.T) {
 	platform.Answer("/files/a.mkv", http.NotFound)
 	s = platform.service(t, unsettled)
 	wantFailure(t, waitState(t, s, record(t, s).GetName(), failed), "FILES_NOT_FETCHABLE", "404", 1)
+}
+
+// A class that was begun again has files in several parts. That the list of one
+// part stays the same does not tell that there is no other.
+func TestFiles_OfEveryPart(t *testing.T) {
+	t.Parallel()
+	for _, all := range []bool{true, false} {
+		t.Run(fmt.Sprintf("all listed %t", all), func(t *testing.T) {
+			t.Parallel()
+			platform := &lister{Platform: talkcloudtest.NewPlain(t)}
+			var first, second atomic.Pointer[string] // recordts of the parts that are listed
+			platform.Answer(talkcloud.PathGetUserRecordList, func(w http.ResponseWriter, r *http.Request) {
+				platform.asked.Add(1)
+				urls := []string{}
+				for _, ts := range []*string{first.Load(), second.Load()} {
+					if ts != nil && strings.Contains(r.URL.Path+"/", "/recordts/"+*ts+"/") {
+						urls = append(urls, platform.Config().BaseURL+"/files/"+*ts)
+					}
+				}
+				_ = json.NewEncoder(w).Encode(urls)
+			})
+			s := platform.service(t, func(cfg *recording.Config) {
+				cfg.SettleTime = time.Millisecond
+				if !all {
+					cfg.ProcessingTimeout = 2 * time.Second
+				}
+			})
+			started := mustStart(t, s, &classrecv1.StartRecordingRequest{Room: "42"})
+			again := talkcloud.ClassBegin{}.Message()
+			again.FromID = "teacher"
+			watch := follow(t, s, &classrecv1.WatchClassBeginRequest{Room: "42"})
+			for watch().GetSynced() == nil {
+			}
+			begun := strconv.FormatInt(int64(platform.Publish("42", again).TS), 10)
+			nextEvent(t, watch)
+			name := mustStop(t, s, &classrecv1.StopRecordingRequest{Room: "42"}).GetName()
+			ts := strconv.FormatInt(started.GetRecordTime().GetSeconds(), 10)
+			platform.Answer("/files/"+ts, served)
+			platform.Answer("/files/"+begun, served)
+			first.Store(&ts)
+			if asked := platform.asked.Load(); all {
+				roomservertest.Poll(t, "the list to stay as it is", func() bool { return platform.asked.Load() > asked+10 })
+				if r, err := s.Get(testContext(t), name); err != nil || r.GetState() != classrecv1.RecordingState_RECORDING_STATE_PROCESSING {
+					t.Errorf("with one part listed, it is %v, %v", r, err)
+				}
+				second.Store(&begun)
+			}
+			r := waitState(t, s, name, available)
+			if want := map[bool]int{true: 2, false: 1}[all]; len(r.GetUrls()) != want {
+				t.Errorf("available with %v", r.GetUrls())
+			}
+		})
+	}
 }
 
 func TestFiles_NotListed(t *testing.T) {
