@@ -205,7 +205,7 @@ type Config struct {
 	// not asked when a recording is finished (RichRecordList). 0: 30 s.
 	SettleTime time.Duration
 	// ShutdownTimeout is how long stopping may take. Calls in flight get three
-	// tenths of it; what has not stopped at its end is left, and told of. 0: 10 s.
+	// tenths of it; what has not stopped at its end is left, and told of. 0: 9 s.
 	ShutdownTimeout time.Duration
 
 	// Rehearsal is for package servertest and for classrecd --scenario, which alone
@@ -240,7 +240,7 @@ func (c Config) withDefaults() Config {
 	c.RoomListen = cmp.Or(c.RoomListen, "127.0.0.1:8443")
 	c.MaxDuration = cmp.Or(c.MaxDuration, 24*time.Hour)
 	c.ProcessingTimeout = cmp.Or(c.ProcessingTimeout, 2*time.Hour)
-	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 10*time.Second)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 9*time.Second)
 	c.NATSReplicas = cmp.Or(c.NATSReplicas, 3)
 	c.EventRetention = cmp.Or(c.EventRetention, 720*time.Hour)
 	c.EventRetentionBytes = cmp.Or(c.EventRetentionBytes, 1<<30)
@@ -317,6 +317,9 @@ func (c Config) validateReplica() (errs []error) {
 	if c.embedded() && !c.PlatformOnly {
 		errs = append(errs, errors.New("--nats: replicas need a --platform that they share: TalkCloud, or one process with --platform-only"))
 	}
+	if err := checkNATS(c.NATS); err != nil {
+		errs = append(errs, fmt.Errorf("--nats: %w", err))
+	}
 	if c.SealKeyFile == "" {
 		errs = append(errs, errors.New("--seal-key-file: needed with --nats; all replicas have the same (openssl rand -hex 32)"))
 	}
@@ -343,6 +346,21 @@ func checkURL(text string) error {
 	}
 	if strings.HasSuffix(u.Path, "/") && u.Path != "/" {
 		return errors.New("ends in a slash")
+	}
+	return nil
+}
+
+// checkNATS tells what is wrong with the servers of a cluster, and repeats
+// nothing of them: there may be a password.
+func checkNATS(list string) error {
+	for i, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		if u, err := url.Parse(text); err != nil || u.Hostname() == "" {
+			return fmt.Errorf("server %d is not nats://host:port", i+1)
+		}
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ type serverFlags struct {
 	Config            kong.ConfigFlag `placeholder:"FILE" help:"YAML file with flags as keys." group:"general"`
 	MaxDuration       time.Duration   `name:"max-duration" default:"24h" placeholder:"DURATION" help:"How long any class may last, whoever began it; then it is ended (${default})." group:"general"`
 	ProcessingTimeout time.Duration   `name:"processing-timeout" default:"2h" placeholder:"DURATION" help:"How long the platform may take from the end of a class to its files (${default})." group:"general"`
-	ShutdownTimeout   time.Duration   `name:"shutdown-timeout" default:"10s" placeholder:"DURATION" help:"How long stopping may take (${default})." group:"general"`
+	ShutdownTimeout   time.Duration   `name:"shutdown-timeout" default:"9s" placeholder:"DURATION" help:"How long stopping may take (${default})." group:"general"`
 	TraceEndpoint     string          `name:"otlp-endpoint" placeholder:"URL" env:"CLASSREC_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" help:"Send traces there by OTLP over gRPC, as http://127.0.0.1:4317. Nothing is sent without it." group:"general"`
 	TraceRatio        ratio           `name:"otlp-ratio" placeholder:"0..1" default:"1" help:"How many of the traces that begin here are sent; callers decide about theirs." group:"general"`
 	AuditLog          string          `name:"audit-log" placeholder:"FILE" help:"Append a line of JSON to this file for each call: who did what to which recording, from where, with what result. Made with mode 0600; made anew when it is renamed away." group:"general"`

@@ -69,7 +69,7 @@ func TestDefaults(t *testing.T) {
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
 		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
 		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
-		MaxDuration: 24 * time.Hour, ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 10 * time.Second,
+		MaxDuration: 24 * time.Hour, ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 9 * time.Second,
 	}
 	if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
 		t.Error(diff)
@@ -127,7 +127,7 @@ func TestSources(t *testing.T) {
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
 		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
 		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
-		MaxDuration: 24 * time.Hour, ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 10 * time.Second,
+		MaxDuration: 24 * time.Hour, ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 9 * time.Second,
 	}
 	check := func(t *testing.T, f *flags) {
 		t.Helper()

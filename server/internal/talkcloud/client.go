@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/classrec/classrec/server/internal/netguard"
 )
 
 // Config says where the platform is and how to talk to it. BaseURL is required; all else has a
@@ -84,7 +86,7 @@ type Client struct {
 	records *url.URL
 	tls     *tls.Config
 	http    *http.Client
-	public  func(netip.Addr) bool // isPublic
+	public  func(netip.Addr) bool // netguard.IsPublic
 	files   *http.Client          // the same connections, for what record lists name: other redirects are followed
 	scrub   *scrubber             // of the configured secrets
 	joins   chan struct{}         // holds one for each join under way
@@ -120,7 +122,7 @@ func New(cfg Config) (*Client, error) {
 		tls:   &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
 	}
 	c.http = newHTTPClient(&cfg, c.tls)
-	c.public = isPublic
+	c.public = netguard.IsPublic
 	c.files = &http.Client{Transport: c.http.Transport, CheckRedirect: checkFileRedirect}
 	return c, nil
 }

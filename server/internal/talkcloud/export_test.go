@@ -6,6 +6,3 @@ import "net/netip"
 
 // SetPublic says which addresses are public, to a client that is not used yet.
 func SetPublic(c *Client, public func(netip.Addr) bool) { c.public = public }
-
-// IsPublic is what a client says otherwise.
-func IsPublic(addr netip.Addr) bool { return isPublic(addr) }

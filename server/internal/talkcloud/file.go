@@ -152,12 +152,5 @@ func dialFile(ctx context.Context, network, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, network, address)
 }
 
-// isPublic tells whether an address is one of the internet.
-func isPublic(addr netip.Addr) bool {
-	addr = addr.Unmap()
-	shared := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // RFC 6598
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !shared.Contains(addr)
-}
-
 // errFileRedirect is what a redirect of a file that we refuse ends with.
 var errFileRedirect = errors.New("the server of the file redirects away from https, to an address that is not public, or too often")

@@ -3,7 +3,6 @@
 package webhook
 
 import (
-	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -12,9 +11,6 @@ import (
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	"github.com/classrec/classrec/server/internal/store"
 )
-
-// Permits tells whether an address may be talked to, where some are allowed.
-func Permits(a netip.Addr, allowed ...netip.Prefix) bool { return newGuard(allowed).permits(a) }
 
 // RetryFor is for how long an endpoint's events are sent again.
 func RetryFor(e Endpoint) (time.Duration, error) {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/classrec/classrec/server/internal/netguard"
 )
 
 const (
@@ -50,11 +52,11 @@ func newTarget(e Endpoint, parallel int) (target, error) {
 		return target{}, errors.New("the URL has a fragment")
 	}
 	if a := net.ParseIP(u.Hostname()); a != nil { // known now, so say it now
-		if err := newGuard(e.AllowAddresses).control("", net.JoinHostPort(u.Hostname(), "1"), nil); err != nil {
+		if err := netguard.New(e.AllowAddresses).Control("", net.JoinHostPort(u.Hostname(), "1"), nil); err != nil {
 			return target{}, err
 		}
 	}
-	dialer := &net.Dialer{Timeout: connectTimeout, Control: newGuard(e.AllowAddresses).control}
+	dialer := &net.Dialer{Timeout: connectTimeout, Control: netguard.New(e.AllowAddresses).Control}
 	transport := &http.Transport{
 		Proxy:                  nil, // an environment's proxy would dial for us, unchecked
 		DialContext:            dialer.DialContext,
@@ -134,8 +136,6 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return 0
 }
 
-var errAddressRefused = errors.New("the address is not public, and not allowed")
-
 // describe says why there was no answer, in words of our own where the library's
 // would repeat the URL or what was received.
 func (t target) describe(err error) string {
@@ -145,8 +145,8 @@ func (t target) describe(err error) string {
 	var network net.Error
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, errAddressRefused):
-		return errAddressRefused.Error()
+	case errors.Is(err, netguard.ErrRefused):
+		return netguard.ErrRefused.Error()
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the host is not known"
 	case errors.As(err, &dns):

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package webhook
+// Package netguard tells addresses of the Internet from those inside somebody's
+// network, where a stranger may choose the target of a connection.
+package netguard
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"syscall"
 )
+
+// ErrRefused is what a refused connection fails with.
+var ErrRefused = errors.New("the address is not public, and not allowed")
+
+// IsPublic tells whether an address is one of the Internet.
+func IsPublic(a netip.Addr) bool { return New(nil).Permits(a) }
 
 // notPublic are the networks that are nobody's on the Internet, or somebody's
 // inside: the IANA registries of special-purpose addresses, and the one cloud
@@ -47,23 +56,25 @@ func notPublic() []netip.Prefix {
 	return list
 }
 
-// guard refuses addresses when they are dialed.
-type guard struct{ refused, allowed []netip.Prefix }
+// Guard refuses addresses when they are dialed.
+type Guard struct{ refused, allowed []netip.Prefix }
 
-func newGuard(allowed []netip.Prefix) guard { return guard{refused: notPublic(), allowed: allowed} }
+// New returns a guard that lets pass what is public, or in one of the networks.
+func New(allowed []netip.Prefix) Guard { return Guard{refused: notPublic(), allowed: allowed} }
 
-// control is a net.Dialer's: it gets the address that a name was resolved to,
-// right before the connection is made.
-func (g guard) control(_, address string, _ syscall.RawConn) error {
+// Control is a net.Dialer's: it gets the address that a name was resolved to,
+// right before the connection is made. The error is [ErrRefused].
+func (g Guard) Control(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
-	if err != nil || !g.permits(to.Addr()) {
-		return errAddressRefused
+	if err != nil || !g.Permits(to.Addr()) {
+		return ErrRefused
 	}
 	return nil
 }
 
-// permits tells whether an address may be talked to.
-func (g guard) permits(a netip.Addr) bool {
+// Permits tells whether an address may be talked to. One that a gateway would
+// make another of is taken for that.
+func (g Guard) Permits(a netip.Addr) bool {
 	a = a.WithZone("").Unmap()
 	if contains(g.allowed, a) {
 		return true
@@ -72,7 +83,7 @@ func (g guard) permits(a netip.Addr) bool {
 		return false
 	}
 	if v4, ok := embedded(a); ok {
-		return g.permits(v4)
+		return g.Permits(v4)
 	}
 	return true
 }
