@@ -42,7 +42,8 @@ import (
 //     together. Where a document begins with something else, a classrecd with
 //     people in room 42 runs already.
 //   - A statement that watches is run until it has printed something, and ended
-//     with its block.
+//     with its block. One that ends by itself fails, and so does one that prints
+//     an error.
 //   - rooms/42/recordings/NUMBER is the newest recording of room 42, where there
 //     is one.
 //   - Files are in a directory of the document's own, which has docs, and is the
@@ -157,8 +158,9 @@ func complete(text string) bool {
 
 // process is a command that runs on its own, in a process group of its own.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	command string
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when it has ended
 
 	mu   sync.Mutex
 	text bytes.Buffer // what it has printed
@@ -187,7 +189,7 @@ func background(t *testing.T, command string) *process {
 // start starts a shell command in a directory, with an environment besides.
 func start(t *testing.T, dir string, env []string, command string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command("bash", "-c", command), done: make(chan struct{})}
+	p := &process{command: command, cmd: exec.Command("bash", "-c", command), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p, p
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CLASSREC_") }), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -210,10 +212,8 @@ func start(t *testing.T, dir string, env []string, command string) *process {
 // interrupt does what Ctrl-C does, and waits for the end.
 func (p *process) interrupt(t *testing.T) {
 	t.Helper()
-	select {
-	case <-p.done:
+	if p.ended() {
 		return
-	default:
 	}
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // may have ended
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -227,6 +227,16 @@ func (p *process) interrupt(t *testing.T) {
 	}
 }
 
+// ended says whether it runs no more.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // await waits until something has been printed.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
@@ -234,10 +244,8 @@ func (p *process) await(t *testing.T, text string) {
 		if strings.Contains(p.output(), text) {
 			return true
 		}
-		select {
-		case <-p.done:
+		if p.ended() {
 			t.Fatalf("ended without %q: %s", text, p.output())
-		default:
 		}
 		return false
 	})
@@ -329,6 +337,7 @@ func (r *reader) real(text string) string {
 var (
 	isServer  = regexp.MustCompile(`^(classrecd|\./bin/classrecd|bin/classrecd)( +-|$)|^make run\b`)
 	isWatch   = regexp.MustCompile(`:watch|\bclassrec\b.* watch\b|/WatchClassBegin`)
+	failed    = regexp.MustCompile(`"code":|classrec:|Cut off|Cannot connect|ERROR:|curl: \(`)
 	recording = regexp.MustCompile(`rooms/42/recordings/\d+`)
 	comment   = regexp.MustCompile(`(?m)\s+# .*$`)
 	inTree    = regexp.MustCompile(`^(make|go|docs/clients/\S+|cd docs)\b`)
@@ -416,14 +425,21 @@ func (r *reader) read(t *testing.T, b block) {
 			flush()
 			p := r.start(t, "exec "+s)
 			watches = append(watches, p)
-			eventually(t, "print of "+s, func() bool { return len(p.output()) > 0 })
+			eventually(t, "print of "+s, func() bool { return len(p.output()) > 0 || p.ended() })
 		default:
 			ordinary = append(ordinary, s)
 		}
 	}
 	flush()
 	for _, w := range watches {
+		ended := w.ended()
 		w.interrupt(t)
+		switch {
+		case ended:
+			t.Errorf("%s:%d: a watch has ended by itself: %s\n%s", r.document, b.line, w.command, w.output())
+		case failed.MatchString(w.output()):
+			t.Errorf("%s:%d: a watch has printed an error: %s\n%s", r.document, b.line, w.command, w.output())
+		}
 	}
 }
 
