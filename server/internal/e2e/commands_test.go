@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -25,7 +24,7 @@ import (
 
 // Every command in a document is run.
 //
-// TestDocuments takes README.md and all of docs/**/*.md. A fenced block without a
+// TestDocuments takes every *.md that git lists. A fenced block without a
 // language, or with sh, is commands: all of them are run with bash, in the order
 // of the document, against a classrecd of the document's own, and must succeed.
 // Blocks of go are put together, document by document, to a program that is run.
@@ -106,21 +105,15 @@ func blocks(t *testing.T, document string) (all []block) {
 	return all
 }
 
-// documents are all there are, by their paths in the repository.
+// documents are all that git lists, by their paths in the repository.
 func documents(t *testing.T) []string {
 	t.Helper()
-	all := []string{"README.md"}
-	err := fs.WalkDir(os.DirFS(repository), "docs", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == "target") {
-			return fs.SkipDir
-		}
-		if filepath.Ext(name) == ".md" {
-			all = append(all, name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	// Those that are new and not added yet, too; node_modules and the like are ignored.
+	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md")
+	list.Dir = repository
+	all := strings.Split(strings.TrimSuffix(string(must[[]byte](t)(list.Output())), "\x00"), "\x00")
+	if !slices.Contains(all, "README.md") {
+		t.Fatalf("git lists no README.md: %v", all)
 	}
 	return all
 }
