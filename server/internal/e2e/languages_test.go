@@ -5,23 +5,90 @@
 package e2e_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// examples are the programs of docs/clients, each with what it takes to run it in the repository; the server and the
-// room follow.
-var examples = []struct {
-	name, command string
-	http          bool // it wants the URL of REST, or of gRPC in the clear
-	scheme        bool
-}{
-	{name: "python", command: "PYTHONPATH=gen/python .build/python/bin/python docs/clients/python/main.py"},
-	{name: "typescript", command: "cd docs/clients/typescript && npm run --silent check && npm start --silent --", scheme: true},
-	{name: "java", command: "cd docs/clients/java && args() { mvn -q -B compile exec:java -Dexec.args=\"$*\"; }; args"},
-	{name: "grpcurl", command: "GRPCURL=.build/grpcurl docs/clients/grpcurl/main.sh"},
-	{name: "curl", command: "docs/clients/curl/main.sh", http: true},
+// clientsDocument has the commands that run the example programs, a block for each.
+const clientsDocument = "docs/clients/README.md"
+
+var (
+	exampleOf = regexp.MustCompile(`docs/clients/([a-z]+)`)
+	target    = regexp.MustCompile(`\blocalhost:(9090|8080) 42\b`)
+	install   = regexp.MustCompile(`^python3 -m venv \S+$|^\S*pip install -r (\S+)$|^npm ci$`)
+)
+
+// example is a program of docs/clients.
+type example struct {
+	name    string
+	command string // as the document has it
+}
+
+// examples are those of the document: all that there are.
+func examples(t *testing.T) (all []example) {
+	t.Helper()
+	setup := exec.CommandContext(t.Context(), "make", "--dry-run", "setup-e2e")
+	setup.Dir = repository
+	recipe := string(must[[]byte](t)(setup.Output()))
+	var names []string
+	for _, b := range blocks(t, clientsDocument) {
+		match := exampleOf.FindStringSubmatch(b.text)
+		if match == nil || len(target.FindAllString(b.text, -1)) != 1 {
+			t.Fatalf("%s:%d: no program with localhost:9090 42, or 8080:\n%s", clientsDocument, b.line, b.text)
+		}
+		e := example{name: match[1]}
+		names = append(names, e.name)
+		for _, s := range statements(b.text) {
+			if !install.MatchString(s) {
+				e.command += s + "\n"
+				continue
+			}
+			// What installs packages is not run again: that wants the network, and would take from others what they
+			// run. make setup-e2e has done it, and this is that it does the same.
+			done := s
+			switch match := install.FindStringSubmatch(s); {
+			case s == "npm ci" && strings.Contains(recipe, "docs/clients/"+e.name+"/"):
+				done = "npm ci "
+			case match[1] != "":
+				done = "-r " + match[1]
+			}
+			if !strings.Contains(recipe, done) {
+				t.Errorf("%s:%d: make setup-e2e does not do this: %s", clientsDocument, b.line, s)
+			}
+		}
+		all = append(all, e)
+	}
+	there := must[[]string](t)(filepath.Glob(filepath.Join(repository, filepath.Dir(clientsDocument), "*")))
+	there = slices.DeleteFunc(there, func(name string) bool { info, err := os.Stat(name); return err != nil || !info.IsDir() })
+	for i, name := range there {
+		there[i] = filepath.Base(name)
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, there) {
+		t.Errorf("%s runs %q, and there are %q", clientsDocument, names, there)
+	}
+	return all
+}
+
+// run runs it, as the document says, in a room of its own.
+func (e example) run(t *testing.T, grpc, http string) *process {
+	t.Helper()
+	command := target.ReplaceAllStringFunc(e.command, func(s string) string {
+		if strings.Contains(s, ":8080") {
+			return http + " " + e.name
+		}
+		return grpc + " " + e.name
+	})
+	tools := must[string](t)(filepath.Abs(filepath.Join(repository, ".build"))) // make setup-e2e puts grpcurl there
+	p := start(t, repository, []string{"PATH=" + tools + string(os.PathListSeparator) + os.Getenv("PATH"), "npm_config_loglevel=silent"},
+		"set -eu -o pipefail\n"+command)
+	<-p.done
+	return p
 }
 
 // TestLanguages has the example program of each language, and grpcurl and curl, make the same calls. All get the same:
@@ -29,18 +96,10 @@ var examples = []struct {
 func TestLanguages(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	for _, example := range examples {
-		t.Run(example.name, func(t *testing.T) {
+	for _, e := range examples(t) {
+		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			at := s.Process().GRPCAddr().String()
-			switch {
-			case example.http:
-				at = s.URL()
-			case example.scheme:
-				at = "http://" + at
-			}
-			run := background(t, example.command+" "+at+" "+example.name)
-			<-run.done
+			run := e.run(t, s.Process().GRPCAddr().String(), s.Process().HTTPAddr().String())
 			want := strings.Join([]string{
 				"watching",
 				"started NAME RECORDING_STATE_RECORDING",
@@ -52,13 +111,22 @@ func TestLanguages(t *testing.T) {
 				"listed NAME",
 				"get: NOT_FOUND RECORDING_NOT_FOUND recording=rooms/ROOM/recordings/1",
 			}, "\n")
-			name := regexp.MustCompile(`rooms/` + example.name + `/recordings/\d{2,}`)
+			name := regexp.MustCompile(`rooms/` + e.name + `/recordings/\d{2,}`)
 			got := name.ReplaceAllString(strings.TrimSpace(plain.ReplaceAllString(run.output(), "")), "NAME")
-			got = strings.ReplaceAll(got, "rooms/"+example.name+"/", "rooms/ROOM/")
+			got = strings.ReplaceAll(got, "rooms/"+e.name+"/", "rooms/ROOM/")
 			if got != want || run.cmd.ProcessState.ExitCode() != 0 {
 				t.Errorf("exit %d, printed:\n%s\nwant:\n%s", run.cmd.ProcessState.ExitCode(), got, want)
 			}
 		})
+	}
+}
+
+// TestLanguages_Types has the compiler check the TypeScript: what runs it does not.
+func TestLanguages_Types(t *testing.T) {
+	t.Parallel()
+	check := background(t, "cd docs/clients/typescript && npm run --silent check")
+	if err := check.wait(t); err != nil {
+		t.Errorf("%v\n%s", err, check.output())
 	}
 }
 
