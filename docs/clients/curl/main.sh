@@ -11,15 +11,18 @@ room=$2
 # call METHOD PATH [BODY]: prints the answer, errors too.
 call() { curl -sS -X "$1" "$url/$2" ${3:+-d "$3"}; }
 
-# next KIND: the next message of the watch that is one.
+# next KIND: the next message of the watch that is one. It fails when the watch is over.
 next() {
-	local line
+	local line last=
 	while read -r line <&"$watch"; do
-		if [[ $(jq "has(\"$1\")" <<<"$(jq -c .result <<<"$line")") == true ]]; then
+		last=$line
+		if [[ $(jq ".result | has(\"$1\")?" <<<"$line") == true ]]; then
 			jq -c ".result.$1" <<<"$line"
 			return
 		fi
 	done
+	echo "the watch has ended${last:+: $last}" >&2
+	return 1
 }
 
 show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
@@ -27,21 +30,23 @@ show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording
 # refused WHAT METHOD PATH [BODY]: prints what an error says: its code, its reason, and what it names.
 refused() {
 	call "${@:2}" | jq -r --arg what "$1" '
-		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"] as $codes |
-		[$what + ":", $codes[.code], (.details[] | (.reason // empty),
-			(.metadata // {} | to_entries[] | "\(.key)=\(.value)"),
+		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+			"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+			"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"] as $codes |
+		[$what + ":", $codes[.code // 0], (.details[]? | (.reason // empty),
+			(.metadata // {} | to_entries | sort_by(.key)[] | "\(.key)=\(.value)"),
 			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
 }
 
 exec {watch}< <(exec curl -sSN "$url/rooms/$room/classBegin:watch")
-trap 'kill $!' EXIT
+trap 'kill $! 2>/dev/null || true' EXIT
 next synced >/dev/null
 echo watching
 
 # The same requestId starts the same recording.
 recording=$(call POST "rooms/$room/recordings" \
 	"{\"requestId\": \"$(cat /proc/sys/kernel/random/uuid)\", \"format\": \"RECORDING_FORMAT_WEBM\", \"maxDuration\": \"3600s\"}")
-name=$(jq -r .recording.name <<<"$recording")
+name=$(jq -er .recording.name <<<"$recording") || { echo "$recording" >&2; exit 1; }
 jq -r '"started \(.recording.name) \(.recording.state)"' <<<"$recording"
 next event | show
 

@@ -11,7 +11,8 @@ room=$2
 # call METHOD REQUEST: prints the answer, errors too.
 call() { "${GRPCURL:-grpcurl}" -plaintext -format-error -d "$2" "$server" "classrec.v1.RecordingService/$1" 2>&1 || true; }
 
-# next KIND: the next message of the watch that is one. grpcurl prints a message on several lines.
+# next KIND: the next message of the watch that is one. It fails when the watch is over. grpcurl prints a
+# message on several lines.
 next() {
 	local line message=
 	while IFS= read -r line <&"$watch"; do
@@ -23,6 +24,8 @@ next() {
 		fi
 		message=
 	done
+	echo "the watch has ended" >&2
+	return 1
 }
 
 show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
@@ -30,21 +33,23 @@ show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording
 # refused WHAT METHOD REQUEST: prints what an error says: its code, its reason, and what it names.
 refused() {
 	call "${@:2}" | jq -r --arg what "$1" '
-		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"] as $codes |
-		[$what + ":", $codes[.code], (.details[] | (.reason // empty),
-			(.metadata // {} | to_entries[] | "\(.key)=\(.value)"),
+		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+			"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+			"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"] as $codes |
+		[$what + ":", $codes[.code // 0], (.details[]? | (.reason // empty),
+			(.metadata // {} | to_entries | sort_by(.key)[] | "\(.key)=\(.value)"),
 			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
 }
 
 exec {watch}< <(exec "${GRPCURL:-grpcurl}" -plaintext -d "{\"room\": \"$room\"}" "$server" classrec.v1.RecordingService/WatchClassBegin)
-trap 'kill $!' EXIT
+trap 'kill $! 2>/dev/null || true' EXIT
 next synced >/dev/null
 echo watching
 
 # The same requestId starts the same recording.
 recording=$(call StartRecording "{\"room\": \"$room\", \"requestId\": \"$(cat /proc/sys/kernel/random/uuid)\",
 	\"format\": \"RECORDING_FORMAT_WEBM\", \"maxDuration\": \"3600s\"}")
-name=$(jq -r .recording.name <<<"$recording")
+name=$(jq -er .recording.name <<<"$recording") || { echo "$recording" >&2; exit 1; }
 jq -r '"started \(.recording.name) \(.recording.state)"' <<<"$recording"
 next event | show
 

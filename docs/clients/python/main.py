@@ -34,7 +34,8 @@ def refused(what: str, call, request) -> None:
         call(request)
     except grpc.RpcError as error:
         words = [what + ":", error.code().name]
-        for detail in rpc_status.from_call(error).details:
+        status = rpc_status.from_call(error)  # None when there are no details
+        for detail in status.details if status else ():
             info, bad = details.ErrorInfo(), details.BadRequest()
             if detail.Unpack(info):
                 words.append(info.reason)

@@ -5,6 +5,7 @@
 package e2e_test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,6 +117,27 @@ func TestLanguages(t *testing.T) {
 			got = strings.ReplaceAll(got, "rooms/"+e.name+"/", "rooms/ROOM/")
 			if got != want || run.cmd.ProcessState.ExitCode() != 0 {
 				t.Errorf("exit %d, printed:\n%s\nwant:\n%s", run.cmd.ProcessState.ExitCode(), got, want)
+			}
+		})
+	}
+}
+
+// TestLanguages_Nobody has the programs call where nobody listens: all of them fail, say why, and do not say that they
+// watch.
+func TestLanguages_Nobody(t *testing.T) {
+	t.Parallel()
+	l := must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))
+	nobody := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range examples(t) {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			run := e.run(t, nobody, nobody)
+			text := run.output()
+			if run.cmd.ProcessState.Success() || strings.Contains(text, "watching") || strings.TrimSpace(text) == "" {
+				t.Errorf("%v, printed:\n%s", run.cmd.ProcessState, text)
 			}
 		})
 	}
