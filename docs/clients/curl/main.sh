@@ -27,7 +27,7 @@ next() {
 
 show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
 
-# refused WHAT METHOD PATH [BODY]: prints what an error says: its code, its reason, and what it names.
+# refused WHAT METHOD PATH [BODY]: prints what an error says: its code, its reason, what it names, and when to try again.
 refused() {
 	call "${@:2}" | jq -r --arg what "$1" '
 		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -35,7 +35,8 @@ refused() {
 			"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"] as $codes |
 		[$what + ":", $codes[.code // 0], (.details[]? | (.reason // empty),
 			(.metadata // {} | to_entries | sort_by(.key)[] | "\(.key)=\(.value)"),
-			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
+			(.fieldViolations // [] | .[] | "field=\(.field)"),
+			(.retryDelay // empty | "retry=\(rtrimstr("s") | tonumber)s"))] | join(" ")'
 }
 
 exec {watch}< <(exec curl -sSN "$url/rooms/$room/classBegin:watch")
@@ -52,6 +53,8 @@ next event | show
 
 refused "start again" POST "rooms/$room/recordings" '{}'
 refused "start for -1 s" POST "rooms/$room/recordings" '{"maxDuration": "-1s"}'
+# Where --max-recordings does not forbid it, it is over by itself.
+refused "start in another room" POST "rooms/$room-2/recordings" '{"maxDuration": "1s"}'
 
 call POST "$name:stop" '{}' | jq -r '"stopped \(.recording.name) \(.recording.endReason)"'
 next event | show

@@ -30,7 +30,7 @@ next() {
 
 show() { jq -r '"event \(.action | ltrimstr("CLASS_BEGIN_ACTION_")) \(.recording.name)"'; }
 
-# refused WHAT METHOD REQUEST: prints what an error says: its code, its reason, and what it names.
+# refused WHAT METHOD REQUEST: prints what an error says: its code, its reason, what it names, and when to try again.
 refused() {
 	call "${@:2}" | jq -r --arg what "$1" '
 		["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -38,7 +38,8 @@ refused() {
 			"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"] as $codes |
 		[$what + ":", $codes[.code // 0], (.details[]? | (.reason // empty),
 			(.metadata // {} | to_entries | sort_by(.key)[] | "\(.key)=\(.value)"),
-			(.fieldViolations // [] | .[] | "field=\(.field)"))] | join(" ")'
+			(.fieldViolations // [] | .[] | "field=\(.field)"),
+			(.retryDelay // empty | "retry=\(rtrimstr("s") | tonumber)s"))] | join(" ")'
 }
 
 exec {watch}< <(exec "${GRPCURL:-grpcurl}" -plaintext -d "{\"room\": \"$room\"}" "$server" classrec.v1.RecordingService/WatchClassBegin)
@@ -55,6 +56,8 @@ next event | show
 
 refused "start again" StartRecording "{\"room\": \"$room\"}"
 refused "start for -1 s" StartRecording "{\"room\": \"$room\", \"maxDuration\": \"-1s\"}"
+# Where --max-recordings does not forbid it, it is over by itself.
+refused "start in another room" StartRecording "{\"room\": \"$room-2\", \"maxDuration\": \"1s\"}"
 
 call StopRecording "{\"name\": \"$name\"}" | jq -r '"stopped \(.recording.name) \(.recording.endReason)"'
 next event | show

@@ -29,19 +29,22 @@ def show(event) -> None:
 
 
 def refused(what: str, call, request) -> None:
-    """Prints what an error says: its code, its reason, and what it names."""
+    """Prints what an error says: its code, its reason, what it names, and when to try again."""
     try:
         call(request)
+        print(what + ": OK")
     except grpc.RpcError as error:
         words = [what + ":", error.code().name]
         status = rpc_status.from_call(error)  # None when there are no details
         for detail in status.details if status else ():
-            info, bad = details.ErrorInfo(), details.BadRequest()
+            info, bad, retry = details.ErrorInfo(), details.BadRequest(), details.RetryInfo()
             if detail.Unpack(info):
                 words.append(info.reason)
                 words += [f"{k}={v}" for k, v in sorted(info.metadata.items())]
             elif detail.Unpack(bad):
                 words += [f"field={v.field}" for v in bad.field_violations]
+            elif detail.Unpack(retry):
+                words.append(f"retry={retry.retry_delay.ToTimedelta().total_seconds():g}s")
         print(" ".join(words))
 
 
@@ -65,6 +68,9 @@ def main(server: str, room: str) -> None:
         refused("start again", stub.StartRecording, api.StartRecordingRequest(room=room))
         refused("start for -1 s", stub.StartRecording,
                 api.StartRecordingRequest(room=room, max_duration=Duration(seconds=-1)))
+        # Where --max-recordings does not forbid it, it is over by itself.
+        refused("start in another room", stub.StartRecording,
+                api.StartRecordingRequest(room=room + "-2", max_duration=Duration(seconds=1)))
 
         stopped = stub.StopRecording(api.StopRecordingRequest(name=recording.name), timeout=30).recording
         print("stopped", stopped.name, r.EndReason.Name(stopped.end_reason))

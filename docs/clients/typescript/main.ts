@@ -14,7 +14,7 @@ import {
   type ClassBeginEvent,
   type WatchClassBeginResponse,
 } from "@classrec/api/classrec/v1/recording_service_pb";
-import { BadRequestSchema, ErrorInfoSchema } from "@classrec/api/google/rpc/error_details_pb";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@classrec/api/google/rpc/error_details_pb";
 
 const [baseUrl, room] = process.argv.slice(2);
 const client = createClient(RecordingService, createGrpcTransport({ baseUrl }));
@@ -31,10 +31,11 @@ function show(event: ClassBeginEvent) {
   console.log(`event ${ClassBeginAction[event.action]} ${event.recording?.name}`);
 }
 
-/** Prints what an error says: its code, its reason, and what it names. */
+/** Prints what an error says: its code, its reason, what it names, and when to try again. */
 async function refused(what: string, call: Promise<unknown>) {
   try {
     await call;
+    console.log(`${what}: OK`);
   } catch (err) {
     const error = ConnectError.from(err);
     const code = Code[error.code].replace(/(?!^)([A-Z])/g, "_$1").toUpperCase();
@@ -45,6 +46,9 @@ async function refused(what: string, call: Promise<unknown>) {
     }
     for (const bad of error.findDetails(BadRequestSchema)) {
       for (const violation of bad.fieldViolations) words.push(`field=${violation.field}`);
+    }
+    for (const { retryDelay } of error.findDetails(RetryInfoSchema)) {
+      words.push(`retry=${Number(retryDelay?.seconds ?? 0) + (retryDelay?.nanos ?? 0) / 1e9}s`);
     }
     console.log(words.join(" "));
   }
@@ -69,6 +73,8 @@ show((await first).value!);
 
 await refused("start again", client.startRecording({ room }));
 await refused("start for -1 s", client.startRecording({ room, maxDuration: { seconds: -1n } }));
+// Where --max-recordings does not forbid it, it is over by itself.
+await refused("start in another room", client.startRecording({ room: `${room}-2`, maxDuration: { seconds: 1n } }));
 
 const { recording: stopped } = await client.stopRecording({ name: recording!.name }, { timeoutMs: 30_000 });
 console.log(`stopped ${stopped!.name} END_REASON_${EndReason[stopped!.endReason]}`);

@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/classrec/classrec/server"
+	"github.com/classrec/classrec/server/internal/apitest"
 )
 
 // clientsDocument has the commands that run the example programs, a block for each.
@@ -37,7 +40,12 @@ func examples(t *testing.T) (all []example) {
 	setup.Dir = repository
 	recipe := string(must[[]byte](t)(setup.Output()))
 	var names []string
+	served := false
 	for _, b := range blocks(t, clientsDocument) {
+		if strings.TrimSpace(b.text) == `make run ARGS="--max-recordings 1"` { // as the test's own
+			served = true
+			continue
+		}
 		match := exampleOf.FindStringSubmatch(b.text)
 		if match == nil || len(target.FindAllString(b.text, -1)) != 1 {
 			t.Fatalf("%s:%d: no program with localhost:9090 42, or 8080:\n%s", clientsDocument, b.line, b.text)
@@ -63,6 +71,9 @@ func examples(t *testing.T) (all []example) {
 			}
 		}
 		all = append(all, e)
+	}
+	if !served {
+		t.Errorf("%s does not run the server as the test does", clientsDocument)
 	}
 	there := must[[]string](t)(filepath.Glob(filepath.Join(repository, filepath.Dir(clientsDocument), "*")))
 	there = slices.DeleteFunc(there, func(name string) bool { info, err := os.Stat(name); return err != nil || !info.IsDir() })
@@ -96,10 +107,11 @@ func (e example) run(t *testing.T, grpc, http string) *process {
 // answers, events, errors and what those carry.
 func TestLanguages(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
 	for _, e := range examples(t) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
+			// One of its own, for it allows one recording.
+			s := apitest.New(t, func(cfg *server.Config) { cfg.FFmpeg, cfg.MaxRecordings = "", 1 })
 			run := e.run(t, s.Process().GRPCAddr().String(), s.Process().HTTPAddr().String())
 			want := strings.Join([]string{
 				"watching",
@@ -107,6 +119,7 @@ func TestLanguages(t *testing.T) {
 				"event ADD NAME",
 				"start again: ALREADY_EXISTS CLASS_ALREADY_BEGUN recording=NAME",
 				"start for -1 s: INVALID_ARGUMENT INVALID_FIELD field=max_duration",
+				"start in another room: RESOURCE_EXHAUSTED LIMIT_EXCEEDED limit=recordings scope=process value=1 retry=5s",
 				"stopped NAME END_REASON_STOPPED",
 				"event REMOVE NAME",
 				"listed NAME",

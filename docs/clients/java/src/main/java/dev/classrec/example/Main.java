@@ -6,6 +6,7 @@ import com.google.protobuf.Duration;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
 import dev.classrec.v1.ClassBeginEvent;
 import dev.classrec.v1.GetRecordingRequest;
 import dev.classrec.v1.ListRecordingsRequest;
@@ -20,6 +21,7 @@ import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -59,6 +61,9 @@ public final class Main {
       refused("start again", () -> stub.startRecording(StartRecordingRequest.newBuilder().setRoom(room).build()));
       refused("start for -1 s", () -> stub.startRecording(StartRecordingRequest.newBuilder()
           .setRoom(room).setMaxDuration(Duration.newBuilder().setSeconds(-1)).build()));
+      // Where --max-recordings does not forbid it, it is over by itself.
+      refused("start in another room", () -> stub.startRecording(StartRecordingRequest.newBuilder()
+          .setRoom(room + "-2").setMaxDuration(Duration.newBuilder().setSeconds(1)).build()));
 
       var stopped = stub.withDeadlineAfter(30, TimeUnit.SECONDS)
           .stopRecording(StopRecordingRequest.newBuilder().setName(recording.getName()).build())
@@ -94,10 +99,11 @@ public final class Main {
         + " " + event.getRecording().getName());
   }
 
-  /** Prints what an error says: its code, its reason, and what it names. */
+  /** Prints what an error says: its code, its reason, what it names, and when to try again. */
   private static void refused(String what, Runnable call) throws InvalidProtocolBufferException {
     try {
       call.run();
+      System.out.println(what + ": OK");
     } catch (StatusRuntimeException e) {
       List<String> words = new ArrayList<>(List.of(what + ":", e.getStatus().getCode().name()));
       for (var detail : StatusProto.fromThrowable(e).getDetailsList()) {
@@ -109,6 +115,10 @@ public final class Main {
           for (var violation : detail.unpack(BadRequest.class).getFieldViolationsList()) {
             words.add("field=" + violation.getField());
           }
+        } else if (detail.is(RetryInfo.class)) {
+          var delay = detail.unpack(RetryInfo.class).getRetryDelay();
+          var seconds = BigDecimal.valueOf(delay.getSeconds()).add(BigDecimal.valueOf(delay.getNanos(), 9));
+          words.add("retry=" + seconds.stripTrailingZeros().toPlainString() + "s");
         }
       }
       System.out.println(String.join(" ", words));
