@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // Every command in a document is run.
@@ -50,18 +54,16 @@ import (
 //
 // The commands of docs/clients/README.md are TestLanguages' to run.
 //
-// What a document needs besides goes into preparations. What cannot be run here
+// What a document needs besides goes into preparations, and into surroundings
+// where that is more than files. What cannot be run here
 // goes into notRun, by the document and the first line of its block, with the
 // reason; an entry whose block is not there any more fails.
 
 // notRun are the blocks that are not run.
 var notRun = map[[2]string]string{
-	{"docs/cli.md", "go install github.com/classrec/classrec/client/classrec@latest"}:                               "installs what is published, and not this tree",
-	{"docs/performance.md", "make bench"}:                                                                           "takes many minutes, and the machine for itself",
-	{"docs/reliability.md", "go test -tags bench -run '^TestBenchSync$' -v ./server/internal/store"}:                "is a part of make bench",
-	{"docs/replicas.md", "classrecd --nats nats://a:4222,nats://b:4222,nats://c:4222 --seal-key-file seal.key \\"}:  "needs a NATS cluster of three; server/internal/store/cluster_test.go has one",
-	{"docs/replicas.md", "classrecd --platform-only --data-dir platform --room-http-listen 127.0.0.1:8444"}:         "needs a NATS server; server/internal/service/replicas_test.go has one",
-	{"docs/webhooks.md", "grpcurl -plaintext 127.0.0.1:9091 classrec.admin.v1.WebhookService/ListWebhookEndpoints"}: "names a delivery of that installation; server/internal/webhook/redeliver_test.go makes the same calls",
+	{"docs/cli.md", "go install github.com/classrec/classrec/client/classrec@latest"}:                "installs what is published, and not this tree",
+	{"docs/performance.md", "make bench"}:                                                            "takes many minutes, and the machine for itself",
+	{"docs/reliability.md", "go test -tags bench -run '^TestBenchSync$' -v ./server/internal/store"}: "is a part of make bench",
 }
 
 // preparations are run in a document's directory before its first block, and
@@ -69,7 +71,51 @@ var notRun = map[[2]string]string{
 var preparations = map[string]string{
 	"README.md":         `printf 0123456789abcdef >key.txt`,
 	"docs/talkcloud.md": `printf 0123456789abcdef >key.txt`,
+	"docs/replicas.md":  `printf 0123456789abcdef >key.txt; printf %064d 5 >seal.key`,
 	"docs/cli.md":       `fpath=(- "$HOME"); mkdir -p .config/fish/completions`,
+}
+
+// surroundings make what is around a document's commands, before its first server.
+// What they return, if anything, is done once that is up.
+var surroundings = map[string]func(*testing.T, *reader) func(){
+	"docs/replicas.md": natsServers,
+	"docs/webhooks.md": failedDelivery,
+}
+
+// natsServers are a cluster of three, and a server on its own.
+func natsServers(t *testing.T, r *reader) func() {
+	t.Helper()
+	r.names["nats://a:4222,nats://b:4222,nats://c:4222"] = storetest.NewCluster(t, 3).URLs()
+	r.names["nats://127.0.0.1:4222"] = storetest.NewCluster(t, 1).URLs()
+	return nil
+}
+
+// failedDelivery has the endpoint crm refuse what it is told, so that a delivery has failed.
+func failedDelivery(t *testing.T, r *reader) func() {
+	t.Helper()
+	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(crm.Close)
+	file := filepath.Join(r.dir, "webhooks.yaml")
+	text := fmt.Sprintf("endpoints: [{name: crm, url: '%s', secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw], events: [recording.available], allow_addresses: [127.0.0.1], retry_for: 1s}]\n", crm.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.env = append(r.env, "CLASSREC_WEBHOOKS_FILE="+file)
+	return func() {
+		t.Helper()
+		record := r.start(t, `classrec stop "$(classrec start 42 -o name)" --wait`)
+		if err := record.wait(t); err != nil {
+			t.Fatalf("record a class: %v\n%s", err, record.output())
+		}
+		name := regexp.MustCompile(`evt_\d+_recording_available`)
+		eventually(t, "a delivery fails", func() bool {
+			list := r.start(t, `grpcurl -plaintext -d '{"parent": "endpoints/crm", "state": "WEBHOOK_DELIVERY_STATE_FAILED"}' `+
+				`127.0.0.1:9091 classrec.admin.v1.WebhookService/ListWebhookDeliveries`)
+			_ = list.wait(t) // what it prints tells
+			r.names["evt_8_recording_available"] = name.FindString(list.output())
+			return r.names["evt_8_recording_available"] != ""
+		})
+	}
 }
 
 // notCommands are the languages of blocks that are for reading.
@@ -284,6 +330,7 @@ type reader struct {
 	dir      string
 	env      []string
 	ports    map[string]string // by the document's own
+	names    map[string]string // what else becomes what
 	servers  []*process
 }
 
@@ -291,7 +338,7 @@ var port = regexp.MustCompile(`\b(localhost|127\.0\.0\.1|0\.0\.0\.0):(\d{4,5})\b
 
 func newReader(t *testing.T, document, bin string) *reader {
 	t.Helper()
-	r := &reader{document: document, dir: t.TempDir(), ports: map[string]string{}}
+	r := &reader{document: document, dir: t.TempDir(), ports: map[string]string{}, names: map[string]string{}}
 	for _, name := range []string{"docs", "gen", "proto", "README.md"} {
 		if err := os.Symlink(must[string](t)(filepath.Abs(filepath.Join(repository, name))), filepath.Join(r.dir, name)); err != nil {
 			t.Fatal(err)
@@ -313,8 +360,13 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(must[[]byte](t)(exec.CommandContext(t.Context(), "go", "env", name).Output())))
 }
 
-// real puts free ports in place of those in a text.
+// real puts free ports in place of those in a text, and what r.names has in place of its names.
 func (r *reader) real(text string) string {
+	for name, is := range r.names {
+		if before, after, ok := strings.Cut(text, name); ok {
+			return r.real(before) + is + r.real(after)
+		}
+	}
 	return port.ReplaceAllStringFunc(text, func(address string) string {
 		match := port.FindStringSubmatch(address)
 		if r.ports[match[2]] == "" {
@@ -480,9 +532,16 @@ func TestDocuments(t *testing.T) {
 				if err := os.WriteFile(scenario, []byte(people), 0o600); err != nil {
 					t.Fatal(err)
 				}
+				var ready func()
+				if surround := surroundings[document]; surround != nil {
+					ready = surround(t, r)
+				}
 				if !slices.ContainsFunc(run[:min(1, len(run))], func(b block) bool { return isServer.MatchString(b.text) }) {
 					r.serve(t, "exec classrecd --scenario "+scenario)
 					r.servers[0].await(t, `"msg":"ready"`)
+					if ready != nil {
+						ready()
+					}
 				}
 				for _, b := range run {
 					if b.language == "go" {
