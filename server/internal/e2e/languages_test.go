@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/classrec/classrec/server"
@@ -87,9 +88,16 @@ func examples(t *testing.T) (all []example) {
 	return all
 }
 
+// building is held while an example runs that compiles into its own directory: two of it would be in each other's way.
+var building sync.Mutex
+
 // run runs it, as the document says, in a room of its own.
 func (e example) run(t *testing.T, grpc, http string) *process {
 	t.Helper()
+	if e.name == "java" {
+		building.Lock()
+		defer building.Unlock()
+	}
 	command := target.ReplaceAllStringFunc(e.command, func(s string) string {
 		if strings.Contains(s, ":8080") {
 			return http + " " + e.name
