@@ -54,7 +54,7 @@ e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java,
 	$(GO) test -race -tags e2e -count=1 $(E2E_DIRS)
 
 .PHONY: setup-e2e
-setup-e2e: ## Install what the end-to-end tests need (Debian packages, npm packages)
+setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
 	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
