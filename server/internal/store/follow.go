@@ -36,6 +36,11 @@ type change struct {
 	cut      bool // entries before it, and after the one that the fan-out got last, are lost
 }
 
+// unreadable tells a message that should be the state of a recording.
+func (m message) unreadable() bool {
+	return m.entry == nil && m.key != (recordingKey{}) && m.key.id != leaseID
+}
+
 // cursor is the place of its recording in lists.
 func (m message) cursor() Cursor {
 	if m.entry == nil {
@@ -124,10 +129,35 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, m := range messages {
+		if !m.unreadable() {
+			continue
+		}
+		before, err := s.lastReadable(ctx, m.key)
+		if err != nil {
+			return err
+		}
+		if before.entry != nil {
+			messages = append(messages, before)
+		}
+	}
 	// What has come since is among them, but not all of it: following begins
 	// right after last.
 	s.index.load(messages, last)
 	return s.loadHistory(ctx, last)
+}
+
+// lastReadable returns the newest message of a recording that can be understood,
+// an empty one when none can.
+func (s *Store) lastReadable(ctx context.Context, key recordingKey) (last message, err error) {
+	err = s.scan(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{key.subject()},
+	}, 0, func(m message) {
+		if m.entry != nil {
+			last = m
+		}
+	})
+	return last, err
 }
 
 func (s *Store) loadHistory(ctx context.Context, last uint64) error {
