@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
@@ -168,6 +169,43 @@ func mustWrite(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Each metric shows the count that its name says, also those that no test makes go
+// up.
+func TestMetrics_Wired(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"classrec_sessions online":                 "Online",
+		"classrec_sessions offline":                "", // Open without Online
+		"classrec_session_joins_total joined":      "Joined",
+		"classrec_session_joins_total failed":      "JoinFailed",
+		"classrec_session_losses_total":            "Lost",
+		"classrec_session_reconnects_total joined": "Rejoined",
+		"classrec_session_reconnects_total failed": "RejoinFailed",
+		"classrec_session_evictions_total":         "Ended",
+		"classrec_session_overruns_total":          "Slow",
+		"classrec_roomserver_rooms":                "Rooms",
+		"classrec_roomserver_connections":          "Connections",
+		"classrec_roomserver_refused_total limit":  "Refused[limit]",
+		"classrec_ingest_publishers":               "Publishers",
+		"classrec_recorder_recordings recording":   "", // Recordings without Refused
+		"classrec_recorder_recordings interrupted": "Recorder.Refused",
+		"classrec_recorder_interruptions_total":    "Recorder.Interruptions",
+		"classrec_recorder_tracks_total audio":     "Recorder.AudioTracks",
+		"classrec_recorder_tracks_total video":     "Recorder.VideoTracks",
+		"classrec_recorder_packets_total":          "Recorder.Packets",
+		"classrec_recorder_lost_packets_total":     "Recorder.Lost",
+		"classrec_recorder_dropped_frames_total":   "Recorder.Dropped",
+		"classrec_recorder_written_bytes_total":    "Recorder.Bytes",
+		"classrec_ffmpeg_running":                  "Recorder.Converting",
+		"classrec_ffmpeg_runs_total converted":     "Recorder.Converted",
+		"classrec_ffmpeg_runs_total failed":        "Recorder.ConvertFailed",
+		"classrec_ffmpeg_run_seconds_total":        "Recorder.ConvertTime",
+	}
+	if diff := cmp.Diff(want, server.Wired()); diff != "" {
+		t.Errorf("metric: field (-want +got)\n%s", diff)
 	}
 }
 
