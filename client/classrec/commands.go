@@ -291,7 +291,7 @@ func (a *app) wait(name string, within time.Duration) (*classrecv1.Recording, er
 	last := ""
 	r, err := a.client.Wait(ctx, name, client.WaitOptions{Changed: func(r *classrecv1.Recording) {
 		last = state(r)
-		a.say("%s  %s", a.now().UTC().Format(time.TimeOnly), last)
+		a.say("%s  %s", utc(a.now()), last)
 	}})
 	if err != nil && ctx.Err() != nil && last != "" {
 		a.say("%s is still %s.", name, last)

@@ -134,7 +134,7 @@ func TestFixedForms(t *testing.T) {
 		t.Errorf("stop: %s", out)
 	}
 	waited := command(clienttest.Context(t), "--server", server, "wait", name)
-	if waited.exit != 0 || !strings.Contains(waited.stdout, "AVAILABLE") || !strings.Contains(waited.stderr, "AVAILABLE") {
+	if waited.exit != 0 || !strings.Contains(waited.stdout, "AVAILABLE") || !regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  AVAILABLE$`).MatchString(waited.stderr) {
 		t.Errorf("wait: %+v", waited)
 	}
 	for _, user := range []string{"alice", "nobody"} {

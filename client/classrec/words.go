@@ -70,13 +70,16 @@ func records(r *classrecv1.Recording) string {
 	return strings.Join(parts, ", ")
 }
 
-// moment is a time for a reader, in UTC like all that the service says.
+// moment is a time for a reader.
 func moment(t *timestamppb.Timestamp) string {
 	if t == nil {
 		return "-"
 	}
-	return t.AsTime().UTC().Format("2006-01-02 15:04:05")
+	return utc(t.AsTime())
 }
+
+// utc is a time in UTC, like all that the service says, and says so.
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 // duration is how long a class was, or is until now.
 func (p printer) duration(r *classrecv1.Recording) string {
