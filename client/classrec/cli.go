@@ -98,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, now func(
 	}
 	a := &app{
 		ctx: ctx, model: parser.Model, server: c.connection, timeout: c.Timeout, stderr: stderr, now: now,
-		out: printer{w: stdout, format: c.Output, now: now, colors: colors(stdout)},
+		out: printer{w: stdout, format: c.Output, now: now, colors: colors(stdout), width: screen(stdout)},
 	}
 	if name := command.Selected().Name; name != "version" && name != "completion" && name != "explain" {
 		cfg, err := c.config()
@@ -120,6 +120,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, now func(
 func terminal(w io.Writer) (*os.File, bool) {
 	f, ok := w.(*os.File)
 	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// screen is how many places wide a terminal is; 0 for what is none.
+func screen(w io.Writer) int {
+	f, ok := terminal(w)
+	if !ok {
+		return 0
+	}
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return 80
 }
 
 // colors says whether a writer takes colors: see https://no-color.org.

@@ -152,9 +152,16 @@ func (s *service) GetRecording(_ context.Context, r *classrecv1.GetRecordingRequ
 	return &classrecv1.GetRecordingResponse{Recording: available()}, nil
 }
 
-// ListRecordings gives its three recordings in pages of two.
+// ListRecordings gives its three recordings in pages of two; rooms may be named
+// to have none.
 func (s *service) ListRecordings(_ context.Context, r *classrecv1.ListRecordingsRequest) (*classrecv1.ListRecordingsResponse, error) {
 	s.asked <- proto.CloneOf(r)
+	switch r.GetRoom() {
+	case "empty":
+		return &classrecv1.ListRecordingsResponse{}, nil
+	case "empty half":
+		return &classrecv1.ListRecordingsResponse{Incomplete: status.Convert(refuse("down")).Proto()}, nil
+	}
 	if r.GetPageToken() == "" {
 		return &classrecv1.ListRecordingsResponse{Recordings: []*classrecv1.Recording{begun(), available()}, NextPageToken: "2"}, refuse(r.GetRoom())
 	}
@@ -241,7 +248,7 @@ func TestOutput(t *testing.T) {
 		"start": {{"start", "42"}, {"start", "42", "-o", "name"}},
 		"stop":  {{"stop", "42"}, {"stop", "rooms/42/recordings/17", "-o", "name"}},
 		"get":   {{"get", "rooms/42/recordings/17"}, {"get", "rooms/42/recordings/17", "-o", "yaml"}, {"get", "rooms/42/recordings/17", "-o", "json"}},
-		"list":  {{"list", "--room", "42"}, {"list", "--room", "42", "-o", "name"}, {"list", "--user-id", "u", "--limit", "2", "-o", "name"}, {"list", "--room", "42", "-o", "json"}, {"list", "--room", "half", "-o", "name"}, {"list", "--room", "half", "-o", "yaml"}},
+		"list":  {{"list", "--room", "42"}, {"list", "--room", "42", "-o", "name"}, {"list", "--user-id", "u", "--limit", "2", "-o", "name"}, {"list", "--room", "42", "-o", "json"}, {"list", "--room", "half", "-o", "name"}, {"list", "--room", "half", "-o", "yaml"}, {"list", "--room", "empty"}, {"list", "--room", "empty", "-o", "name"}, {"list", "--room", "empty", "-o", "json"}, {"list", "--room", "empty half"}},
 		"errors": {
 			{"start", "busy"},
 			{"start", "unknown"},

@@ -209,6 +209,13 @@ func (c listCommand) Run(a *app) error {
 		}
 		all.Recordings = append(all.Recordings, r)
 	}
+	switch {
+	case len(all.GetRecordings()) > 0 || a.out.format != "table":
+	case all.GetIncomplete() != nil:
+		a.say("No recordings are known.")
+	default:
+		a.say("No recordings.")
+	}
 	return a.out.recordings(all)
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"golang.org/x/term"
 
 	"github.com/classrec/classrec/client"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
@@ -151,15 +150,8 @@ func (a *app) newProgress(r *classrecv1.Recording) *progress {
 			p.files[i].Size = f.GetSize()
 		}
 	}
-	if f, ok := terminal(a.stderr); ok && os.Getenv("TERM") != "dumb" {
-		p.bar = true
-		p.width = func() int {
-			width, _, err := term.GetSize(int(f.Fd()))
-			if err != nil {
-				return 80
-			}
-			return width
-		}
+	if _, ok := terminal(a.stderr); ok && os.Getenv("TERM") != "dumb" {
+		p.bar, p.width = true, func() int { return screen(a.stderr) }
 	}
 	return p
 }

@@ -23,6 +23,7 @@ type printer struct {
 	format string // table, json, yaml or name
 	now    func() time.Time
 	colors bool
+	width  int // of the terminal; 0: there is none
 }
 
 // recording prints one.
@@ -129,13 +130,20 @@ func (p printer) yaml(m proto.Message) error {
 	return err
 }
 
-// table prints a line for each recording.
+// table prints a line for each recording, and nothing for none. On a terminal no
+// line is broken: what a reader misses least is left out first.
 func (p printer) table(list []*classrecv1.Recording) error {
+	if len(list) == 0 {
+		return nil
+	}
 	var c columns
 	c.add("NAME", "STATE", "BEGAN", "DURATION", "USER", "FORMAT", "TYPE", "FILES", "SIZE")
 	for _, r := range list {
 		c.add(or(clean(r.GetName()), "-"), p.state(r), moment(r.GetRecordTime()), p.duration(r), or(clean(r.GetUserId()), "-"),
 			format(r), recordType(r), strconv.Itoa(len(r.GetUrls())), size(total(r)))
+	}
+	if p.width > 0 {
+		c.fit(p.width, "USER", []string{"FORMAT", "TYPE"}, []string{"FILES"}, []string{"USER"}, []string{"SIZE"}, []string{"DURATION"})
 	}
 	return c.write(p.w)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // newTerminal opens a pseudo-terminal; screen ends it and returns all that came.
-func newTerminal(t *testing.T) (tty *os.File, screen func() string) {
+func newTerminal(t *testing.T, width uint16) (tty *os.File, screen func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -29,7 +29,7 @@ func newTerminal(t *testing.T) (tty *os.File, screen func() string) {
 			t.Fatal(errno)
 		}
 	}
-	size := [4]uint16{24, 100}
+	size := [4]uint16{24, width}
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, master.Fd(), syscall.TIOCSWINSZ, uintptr(unsafe.Pointer(&size))); errno != 0 {
 		t.Fatal(errno)
 	}
@@ -55,7 +55,7 @@ func TestTerminal(t *testing.T) {
 	server, s := newServer(t)
 	for noColor, want := range map[string]bool{"": true, "1": false} {
 		t.Setenv("NO_COLOR", noColor)
-		tty, screen := newTerminal(t)
+		tty, screen := newTerminal(t, 140)
 		exit := run(t.Context(), []string{"list", "--room", "42", "-s", server}, tty, io.Discard, clock)
 		text := screen()
 		if exit != 0 || strings.Contains(text, "\x1b[32mAVAILABLE\x1b[0m") != want || strings.Contains(text, "\x1b") != want {
@@ -76,12 +76,25 @@ func TestTerminal(t *testing.T) {
 		}
 	}
 
+	// A narrow one breaks no line.
+	tty, screen := newTerminal(t, 80)
+	exit := run(t.Context(), []string{"list", "--room", "42", "-s", server}, tty, io.Discard, clock)
+	text := strings.ReplaceAll(screen(), "\r\n", "\n")
+	if exit != 0 || !strings.Contains(text, "NAME  ") || strings.Contains(text, "FORMAT") {
+		t.Errorf("exit %d: %s", exit, text)
+	}
+	for line := range strings.Lines(text) {
+		if places(strings.TrimSpace(line)) > 80 {
+			t.Errorf("too wide: %s", line)
+		}
+	}
+
 	server, _, _ = newFiles(t)
-	tty, screen := newTerminal(t)
+	tty, screen = newTerminal(t, 100)
 	var stdout strings.Builder
 	dir := t.TempDir()
-	exit := run(clienttest.Context(t), []string{"download", "rooms/42/recordings/17", "-d", dir, "-s", server, "-o", "name"}, &stdout, tty, time.Now)
-	text := screen()
+	exit = run(clienttest.Context(t), []string{"download", "rooms/42/recordings/17", "-d", dir, "-s", server, "-o", "name"}, &stdout, tty, time.Now)
+	text = screen()
 	if exit != 0 || stdout.String() != filepath.Join(dir, "a.webm")+"\n"+filepath.Join(dir, "b.webm")+"\n" {
 		t.Errorf("exit %d: %s", exit, &stdout)
 	}
