@@ -174,14 +174,20 @@ func (s *service) ListRecordings(_ context.Context, r *classrecv1.ListRecordings
 
 func (s *service) WatchClassBegin(r *classrecv1.WatchClassBeginRequest, stream grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
 	s.asked <- r
-	if r.GetAfterSequence() > 0 {
+	synced := &classrecv1.WatchClassBeginResponse{Payload: &classrecv1.WatchClassBeginResponse_Synced{Synced: &classrecv1.WatchSynced{Sequence: 12}}}
+	switch {
+	case r.GetAfterSequence() >= 12:
 		return status.Error(codes.OutOfRange, "that is all")
+	case r.GetRoom() == "down":
+		return refuse("down")
+	case r.GetRoom() != "42":
+		return stream.Send(synced)
 	}
 	begun := &classrecv1.ClassBeginEvent{Sequence: 12, Action: classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, Room: "42", Recording: begun(), Time: at(30, 0), InList: true}
 	ended := &classrecv1.ClassBeginEvent{Sequence: 14, Action: classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_REMOVE, Room: "42", Recording: failed(), Time: at(31, 0)}
 	for _, m := range []*classrecv1.WatchClassBeginResponse{
 		{Payload: &classrecv1.WatchClassBeginResponse_Event{Event: begun}},
-		{Payload: &classrecv1.WatchClassBeginResponse_Synced{Synced: &classrecv1.WatchSynced{Sequence: 12}}},
+		synced,
 		{Payload: &classrecv1.WatchClassBeginResponse_Event{Event: ended}},
 	} {
 		if err := stream.Send(m); err != nil {
@@ -311,6 +317,37 @@ func TestWatch(t *testing.T) {
 	golden(t, "watch", all.String())
 }
 
+// A watch says when it is live, and what it has told until then: a room where
+// nothing happens is not one that nothing is known of.
+func TestWatch_Live(t *testing.T) {
+	t.Parallel()
+	for room, want := range map[string]string{
+		"42":              "Watching room 42: 1 class is on.\n",
+		"42 --after=7":    "Watching room 42: 1 event since 7.\n",
+		"empty":           "Watching room empty: no class is on.\n",
+		"empty --after=7": "Watching room empty: no event since 7.\n",
+		"-":               "Watching every room: no class is on.\n",
+	} {
+		for _, format := range []string{"table", "json"} {
+			server, _ := newServer(t)
+			w := begin(t, append([]string{"watch", "-o", format, "-s", server}, strings.Fields(room)...)...)
+			w.stderr.wait(t, want)
+			w.interrupt()
+			<-w.exit
+			if got := w.stderr.String(); !strings.HasPrefix(got, want) || strings.Count(got, "Watching") != 1 {
+				t.Errorf("%s: %s", room, got)
+			}
+		}
+	}
+	server, _ := newServer(t)
+	w := begin(t, "watch", "down", "-s", server)
+	w.stderr.wait(t, "Cannot watch yet (refused: down); trying again in 2")
+	w.interrupt()
+	if exit := <-w.exit; exit != 0 || strings.Contains(w.stderr.String(), "Watching") {
+		t.Errorf("exit %d: %s", exit, w.stderr)
+	}
+}
+
 // An interrupt is how a watch ends, and breaks off any other call.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
@@ -337,6 +374,13 @@ func TestNobodyThere(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	exit := run(t.Context(), []string{"get", "rooms/42/recordings/17", "-s", address}, &stdout, &stderr, clock)
 	if exit != exitUnavailable || !strings.Contains(stderr.String(), "is classrecd running, with gRPC at "+address) {
+		t.Errorf("exit %d: %s", exit, &stderr)
+	}
+	// A watch that was never connected is not cut off.
+	stderr.Reset()
+	exit = run(t.Context(), []string{"watch", "42", "-s", address}, &stdout, &stderr, clock)
+	if exit != exitUnavailable || strings.Count(stderr.String(), "Cannot connect (connection error") != 3 || strings.Contains(stderr.String(), "Cut off") ||
+		!strings.Contains(stderr.String(), "is classrecd running, with gRPC at "+address) {
 		t.Errorf("exit %d: %s", exit, &stderr)
 	}
 }

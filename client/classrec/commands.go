@@ -228,7 +228,7 @@ type watchCommand struct {
 
 // Help has the examples.
 func (watchCommand) Help() string {
-	return `First come the classes that are on, then each as it begins and ends. After a cut it resumes where it was, and says so on the standard error. An interrupt ends it, which is no failure.
+	return `First come the classes that are on, then each as it begins and ends. The standard error says when it is live, and when it has resumed after a cut. An interrupt ends it, which is no failure.
 
 Examples:
 
@@ -245,9 +245,18 @@ func (c watchCommand) Run(a *app) error {
 		return err
 	}
 	req := &classrecv1.WatchClassBeginRequest{Room: c.Room, AfterSequence: c.After, RoomPassword: secret}
+	events, told, live := 0, false, false
 	opts := client.WatchOptions{
 		Retrying: func(err error, after time.Duration) {
-			a.say("Cut off (%s); again in %s.", client.Details(err).Message, after.Round(100*time.Millisecond))
+			d, after := client.Details(err), after.Round(100*time.Millisecond)
+			switch {
+			case told:
+				a.say("Cut off (%s); again in %s.", d.Message, after)
+			case d.Reason == "": // not the service's word: nobody has answered
+				a.say("Cannot connect (%s); trying again in %s.", d.Message, after)
+			default:
+				a.say("Cannot watch yet (%s); trying again in %s.", d.Message, after)
+			}
 		},
 		Resumed: func(sequence uint64) {
 			if sequence > 0 {
@@ -262,11 +271,32 @@ func (c watchCommand) Run(a *app) error {
 		if err != nil {
 			return err
 		}
+		told = true
 		if err := a.out.event(m); err != nil {
 			return err
 		}
+		switch {
+		case live:
+		case m.GetEvent() != nil:
+			events++
+		case m.GetSynced() != nil:
+			live = true
+			a.say("%s", c.begun(events))
+		}
 	}
 	return nil
+}
+
+// begun says what has been told when a watch becomes live.
+func (c watchCommand) begun(events int) string {
+	where := "room " + c.Room
+	if c.Room == "-" {
+		where = "every room"
+	}
+	if c.After > 0 {
+		return fmt.Sprintf("Watching %s: %s since %d.", where, count(events, "event", "events"), c.After)
+	}
+	return fmt.Sprintf("Watching %s: %s.", where, count(events, "class is on", "classes are on"))
 }
 
 type waitCommand struct {

@@ -112,8 +112,9 @@ func TestFixedForms(t *testing.T) {
 	server := s.GRPC()
 
 	watch := begin(t, "--server", server, "watch", "42")
-	waitServed := begin(t, "--server", server, "watch", "42", "-o", "json") // says when it is live
-	waitServed.stdout.wait(t, "synced")
+	watchJSON := begin(t, "--server", server, "watch", "42", "-o", "json")
+	watch.stderr.wait(t, "Watching room 42: no class is on.\n")
+	watchJSON.stdout.wait(t, "synced")
 
 	name := must(t, "--server", server, "start", "42", "-o", "name")
 	if !regexp.MustCompile(`^rooms/42/recordings/\d+\n$`).MatchString(name) {
@@ -150,7 +151,7 @@ func TestFixedForms(t *testing.T) {
 	if fetched.exit != 0 || err != nil || len(entries) != 1 || !strings.Contains(fetched.stdout, entries[0].Name()) || !strings.Contains(fetched.stderr, "done (") {
 		t.Errorf("download: %+v, %v %v", fetched, entries, err)
 	}
-	for _, w := range []*running{watch, waitServed} {
+	for _, w := range []*running{watch, watchJSON} {
 		w.stdout.wait(t, "REMOVE")
 		w.interrupt()
 		if exit := <-w.exit; exit != 0 {

@@ -70,6 +70,18 @@ func records(r *classrecv1.Recording) string {
 	return strings.Join(parts, ", ")
 }
 
+// count is how many there are of something.
+func count(n int, one, many string) string {
+	switch n {
+	case 0:
+		return "no " + one
+	case 1:
+		return "1 " + one
+	default:
+		return fmt.Sprintf("%d %s", n, many)
+	}
+}
+
 // moment is a time for a reader.
 func moment(t *timestamppb.Timestamp) string {
 	if t == nil {
