@@ -48,6 +48,8 @@ type app struct {
 	ctx     context.Context // ends with an interrupt
 	model   *kong.Application
 	server  connection
+	flag    string         // that named the server's address
+	address string         // of the server that was asked
 	client  *client.Client // nil for commands that need no server
 	timeout time.Duration
 	out     printer
@@ -101,12 +103,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, now func(
 		out: printer{w: stdout, format: c.Output, now: now, colors: colors(stdout), width: screen(stdout)},
 	}
 	if name := command.Selected().Name; name != "version" && name != "completion" && name != "explain" {
-		cfg, err := c.config()
-		if err != nil {
-			return failUsage(stderr, err)
-		}
-		if a.client, err = client.Dial(c.Server, cfg); err != nil {
-			return failUsage(stderr, err)
+		if a.client, err = a.dial("--server", c.Server); err != nil {
+			return a.exit(err)
 		}
 		defer func() { _ = a.client.Close() }() // nothing is left to be lost
 	}

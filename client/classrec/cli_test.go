@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/classrec/classrec/client/internal/clienttest"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
@@ -109,6 +110,10 @@ func refuse(room string) error {
 	case "locked":
 		code = codes.PermissionDenied
 		details = append(details, &errdetails.ErrorInfo{Reason: "WRONG_PASSWORD", Domain: "classrec.dev"})
+	case "twice": // in the message and in the details
+		return twice(codes.InvalidArgument, "room: must not begin with _; user_id: must be short", map[string]string{"scope": "7"}, "room: must not begin with _", "user_id: must be short", "nickname: must be short")
+	case "twice more":
+		return twice(codes.OutOfRange, "after 17 is rooms/42/recordings/17", map[string]string{"recording": "rooms/42/recordings/17", "last": "17", "part": "7"}, "room: after 17 is rooms/42/recordings/17")
 	case "__bad":
 		code = codes.InvalidArgument
 		details = append(details, &errdetails.ErrorInfo{Reason: "INVALID_FIELD", Domain: "classrec.dev"},
@@ -134,6 +139,20 @@ func refuse(room string) error {
 	return st.Err()
 }
 
+// twice makes an error with metadata and fields, each as FIELD: DESCRIPTION.
+func twice(code codes.Code, message string, metadata map[string]string, fields ...string) error {
+	bad := &errdetails.BadRequest{}
+	for _, text := range fields {
+		field, description, _ := strings.Cut(text, ": ")
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: description})
+	}
+	st, err := status.New(code, message).WithDetails(&errdetails.ErrorInfo{Reason: "REASON", Domain: "classrec.dev", Metadata: metadata}, bad)
+	if err != nil {
+		return err
+	}
+	return st.Err()
+}
+
 func (s *service) StartRecording(_ context.Context, r *classrecv1.StartRecordingRequest) (*classrecv1.StartRecordingResponse, error) {
 	s.asked <- r
 	return &classrecv1.StartRecordingResponse{Recording: begun()}, refuse(r.GetRoom())
@@ -146,6 +165,9 @@ func (s *service) StopRecording(_ context.Context, r *classrecv1.StopRecordingRe
 
 func (s *service) GetRecording(_ context.Context, r *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
 	s.asked <- r
+	if !strings.HasPrefix(r.GetName(), "rooms/") {
+		return nil, twice(codes.InvalidArgument, "name: does not match a pattern", nil, "name: does not match a pattern")
+	}
 	if s.recording != nil {
 		return &classrecv1.GetRecordingResponse{Recording: s.recording}, nil
 	}
@@ -260,6 +282,9 @@ func TestOutput(t *testing.T) {
 			{"start", "unknown"},
 			{"start", "locked"},
 			{"start", "__bad"},
+			{"start", "twice"},
+			{"start", "twice more"},
+			{"get", "foo"},
 			{"start", "mp4"},
 			{"start", "down"},
 			{"start", "quota"},
@@ -376,12 +401,41 @@ func TestNobodyThere(t *testing.T) {
 	if exit != exitUnavailable || !strings.Contains(stderr.String(), "is classrecd running, with gRPC at "+address) {
 		t.Errorf("exit %d: %s", exit, &stderr)
 	}
+	stderr.Reset()
+	exit = run(t.Context(), []string{"explain", "rooms/42/recordings/17", "--admin-server", address}, &stdout, &stderr, clock)
+	if exit != exitUnavailable || !strings.Contains(stderr.String(), "at "+address+"? See --admin-server") {
+		t.Errorf("explain: exit %d: %s", exit, &stderr)
+	}
 	// A watch that was never connected is not cut off.
 	stderr.Reset()
 	exit = run(t.Context(), []string{"watch", "42", "-s", address}, &stdout, &stderr, clock)
 	if exit != exitUnavailable || strings.Count(stderr.String(), "Cannot connect (connection error") != 3 || strings.Contains(stderr.String(), "Cut off") ||
 		!strings.Contains(stderr.String(), "is classrecd running, with gRPC at "+address) {
 		t.Errorf("exit %d: %s", exit, &stderr)
+	}
+}
+
+// An address without a port is wrong usage: gRPC would take the port to be 443.
+func TestServerAddress(t *testing.T) {
+	t.Parallel()
+	const name = "rooms/42/recordings/17"
+	for _, address := range []string{"localhost", "localhost:", "127.0.0.1", "::1", "[::1]", "classrec.example", "http://localhost:9090", ""} {
+		for _, args := range [][]string{{"get", name, "--server=" + address}, {"start", "42", "--dry-run", "--server=" + address}, {"explain", name, "--admin-server=" + address}} {
+			out := command(t.Context(), args...)
+			if want := fmt.Sprintf("%q is no HOST:PORT", address); out.exit != exitUsage || !strings.Contains(out.stderr, want) || out.stdout != "" {
+				t.Errorf("%q: %+v", args, out)
+			}
+		}
+	}
+	for _, address := range []string{"localhost:9090", ":9090", "[::1]:9090", "unix:/tmp/x", "unix:///tmp/x", "unix-abstract:x", "dns:///classrec.example:9090", "dns:localhost:9090", "passthrough:///localhost:9090"} {
+		if !complete(address) {
+			t.Errorf("%s is not taken", address)
+		}
+	}
+	// What the library knows besides HOST:PORT works.
+	server, _ := newServer(t)
+	if out := command(clienttest.Context(t), "get", name, "--server=dns:///"+server, "-o", "name"); out.exit != 0 {
+		t.Errorf("%+v", out)
 	}
 }
 

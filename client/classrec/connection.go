@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/resolver"
+
 	"github.com/classrec/classrec/client"
 )
 
@@ -30,6 +32,33 @@ type connection struct {
 // secure says whether TLS was asked for, in one way or another.
 func (c connection) secure() bool {
 	return c.TLS || c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" || c.ServerName != ""
+}
+
+// dial returns a client of the server whose address a flag has given.
+func (a *app) dial(flag, address string) (*client.Client, error) {
+	a.flag, a.address = flag, address
+	if !complete(address) {
+		return nil, usageError{fmt.Errorf("%s: %q is no HOST:PORT", flag, address)}
+	}
+	cfg, err := a.server.config()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	server, err := client.Dial(address, cfg)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return server, nil
+}
+
+// complete says whether an address has a port, which gRPC would take to be 443
+// otherwise, or is of another kind that gRPC knows, such as unix:PATH.
+func complete(address string) bool {
+	if scheme, _, found := strings.Cut(address, ":"); found && resolver.Get(scheme) != nil {
+		return true
+	}
+	_, port, err := net.SplitHostPort(address)
+	return err == nil && port != ""
 }
 
 // config makes the client's; its errors name flags.

@@ -67,14 +67,17 @@ func (c downloadCommand) Run(a *app) error {
 		a.say("Interrupted: the same command goes on from here.")
 		return err
 	}
+	if errors.Is(err, client.ErrNotAvailable) {
+		return err
+	}
 	if printed := a.out.files(files); printed != nil {
 		return printed
 	}
 	switch {
-	case errors.Is(err, client.ErrNotAvailable):
-		return err
 	case errors.Is(err, fs.ErrExist):
 		a.say("Hint: --overwrite replaces files that are there")
+	case err == nil && len(files) == 0 && a.out.format == "table":
+		a.say("The recording has no files.")
 	}
 	if err != nil {
 		return filesError{err}
@@ -132,6 +135,9 @@ func (p printer) files(files []client.DownloadedFile) error {
 		}
 		return nil
 	default:
+		if len(list.Files) == 0 {
+			return nil
+		}
 		c := columns{}
 		c.add("FILE", "SIZE", "FETCHED")
 		for _, f := range list.Files {

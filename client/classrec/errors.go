@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -106,7 +107,7 @@ func (a *app) exit(err error) int {
 }
 
 // failCall prints what a call ended in: its reason, all that the service says
-// of it, and what may help.
+// of it, once, and what may help.
 func (a *app) failCall(d client.ErrorDetails) int {
 	title := codepb.Code(d.Code).String() //nolint:gosec // codes are below 17
 	if d.Reason != "" {
@@ -114,15 +115,27 @@ func (a *app) failCall(d client.ErrorDetails) int {
 	}
 	a.say("classrec: %s: %s", title, d.Message)
 	for _, v := range d.Fields {
-		a.say("  %s: %s", v.Field, v.Description)
+		if line := v.Field + ": " + v.Description; v.Description != d.Message && !has(d.Message, line) {
+			a.say("  %s", line)
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Metadata)) {
-		a.say("  %s: %s", key, d.Metadata[key])
+		if !has(d.Message, d.Metadata[key]) {
+			a.say("  %s: %s", key, d.Metadata[key])
+		}
 	}
 	if hint := a.hint(d); hint != "" {
 		a.say("Hint: %s", hint)
 	}
 	return exitCode(d.Code)
+}
+
+// has says whether a text has a part that is no piece of a longer word: 7 is
+// in "after 7", not in "after 17".
+func has(text, part string) bool {
+	const edge = `(^|$|[^\pL\pN])`
+	found, err := regexp.MatchString(edge+regexp.QuoteMeta(part)+edge, text)
+	return err == nil && found
 }
 
 // hint says what may help, "" when nothing is known to.
@@ -138,12 +151,14 @@ func (a *app) hint(d client.ErrorDetails) string {
 		return "watch without --after, and read the list for what came before"
 	}
 	switch {
+	case slices.ContainsFunc(d.Fields, func(v client.FieldViolation) bool { return v.Field == "name" }):
+		return "a NAME is rooms/ROOM/recordings/RECORDTS, as list shows it"
 	case d.RetryAfter > 0:
 		return fmt.Sprintf("try again in %s", d.RetryAfter)
 	case d.Code == codes.Unavailable && strings.Contains(d.Message, "first record does not look like a TLS handshake"):
 		return "the server talks plain text: give --plaintext if the way to it is safe"
 	case d.Code == codes.Unavailable && d.Reason == "":
-		return fmt.Sprintf("is classrecd running, with gRPC at %s? See --server, --tls and --plaintext", a.server.Server)
+		return fmt.Sprintf("is classrecd running, with gRPC at %s? See %s, --tls and --plaintext", a.address, a.flag)
 	case d.Code == codes.Unauthenticated:
 		return "see --token-file"
 	case d.Code == codes.DeadlineExceeded && d.Reason == "":

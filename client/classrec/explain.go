@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/classrec/classrec/client"
 	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 )
 
@@ -29,13 +28,9 @@ Examples:
 
 // Run tells why a recording is in its state.
 func (c explainCommand) Run(a *app) error {
-	cfg, err := a.server.config()
+	admin, err := a.dial("--admin-server", c.AdminServer)
 	if err != nil {
-		return usageError{err}
-	}
-	admin, err := client.Dial(c.AdminServer, cfg)
-	if err != nil {
-		return usageError{err}
+		return err
 	}
 	defer func() { _ = admin.Close() }() // nothing is left to be lost
 	ctx, cancel := a.call()

@@ -485,8 +485,23 @@ func TestDownload(t *testing.T) {
 		t.Parallel()
 		server, s := newServer(t)
 		s.recording = begun()
+		for _, format := range []string{"table", "name", "json", "yaml"} {
+			out := command(clienttest.Context(t), "download", name, "-s", server, "-o", format)
+			if out.exit != exitFailedPrecondition || !strings.Contains(out.stderr, "--wait") || out.stdout != "" {
+				t.Errorf("%+v", out)
+			}
+		}
+	})
+	t.Run("nothing", func(t *testing.T) {
+		t.Parallel()
+		server, s := newServer(t)
+		s.recording = available()
+		s.recording.Urls, s.recording.Files = nil, nil
 		out := command(clienttest.Context(t), "download", name, "-s", server)
-		if out.exit != exitFailedPrecondition || !strings.Contains(out.stderr, "--wait") {
+		if out.exit != 0 || out.stdout != "" || out.stderr != "The recording has no files.\n" {
+			t.Errorf("%+v", out)
+		}
+		if out = command(clienttest.Context(t), "download", name, "-s", server, "-o", "json"); out.exit != 0 || out.stdout != "{\n  \"files\": []\n}\n" || out.stderr != "" {
 			t.Errorf("%+v", out)
 		}
 	})
