@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"net"
 	"net/url"
@@ -17,7 +18,8 @@ import (
 
 // dryRun prints the commands of other tools that do the same. They hold no
 // secret: they read the room's password and the token from where this command
-// does, or from the environment.
+// does, or from the environment. Like the start itself they have a request id, the
+// same in both, so that whoever gives them again gets the same recording.
 func (c startCommand) dryRun(a *app, req *classrecv1.StartRecordingRequest) error {
 	base, err := c.restURL(a.server)
 	if err != nil {
@@ -26,6 +28,9 @@ func (c startCommand) dryRun(a *app, req *classrecv1.StartRecordingRequest) erro
 	hasPassword := req.GetRoomPassword() != ""
 	req = proto.CloneOf(req)
 	req.RoomPassword = ""
+	if req.GetRequestId() == "" {
+		req.RequestId = rand.Text()
+	}
 	full, err := plainJSON(req)
 	if err != nil {
 		return err

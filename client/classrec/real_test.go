@@ -239,13 +239,19 @@ func TestDryRun_Curl(t *testing.T) {
 			t.Errorf("%s: the password is printed", room)
 		}
 		_, curl, _ := strings.Cut(printed, "\ncurl")
-		out, err := exec.CommandContext(clienttest.Context(t), "bash", "-c", "curl"+curl).CombinedOutput()
+		start := func() ([]byte, error) {
+			return exec.CommandContext(clienttest.Context(t), "bash", "-c", "curl"+curl).CombinedOutput()
+		}
+		out, err := start()
 		var answer struct {
 			Recording struct{ Name, State, Format, MaxDuration string }
 		}
 		if err != nil || json.Unmarshal(out, &answer) != nil || answer.Recording.State != "RECORDING_STATE_RECORDING" {
 			t.Errorf("%s: %v: %s", room, err, out)
 			continue
+		}
+		if again, err := start(); err != nil || !strings.Contains(string(again), answer.Recording.Name) {
+			t.Errorf("%s: again: %v: %s", room, err, again)
 		}
 		if room == "42" && (answer.Recording.Format != "RECORDING_FORMAT_WEBM" || answer.Recording.MaxDuration != "5400s") {
 			t.Errorf("%s: %+v", room, answer.Recording)
@@ -256,6 +262,8 @@ func TestDryRun_Curl(t *testing.T) {
 	}
 }
 
+var madeUp = regexp.MustCompile(`"requestId":"[A-Z2-7]{26}"`)
+
 // What is printed is what the flags say, and no secret.
 func TestDryRun(t *testing.T) {
 	t.Setenv("CLASSREC_ROOM_PASSWORD", "hidden-password")
@@ -263,14 +271,22 @@ func TestDryRun(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	write(t, token, "hidden-token")
 	var all strings.Builder
+	last := ""
 	for _, args := range [][]string{
 		{"start", "42", "--dry-run"},
 		{"start", "it's", "--dry-run", "--server", "classrec.example:443"},
 		{"start", "42", "--dry-run", "--plaintext", "--server", "classrec:9090", "--http", "http://classrec/"},
 		{"start", "42", "--dry-run", "--server", "[::1]:9090", "--type=mix", "--layout=portrait"},
+		{"start", "42", "--dry-run", "--request-id", "maths-7"},
 	} {
 		text, _ := sessionOf(t, args...)
-		all.WriteString(text + "\n")
+		// An id that was made up is the same in both commands, and another each time.
+		if ids := madeUp.FindAllString(text, -1); len(ids) > 0 && (len(ids) != 2 || ids[0] != ids[1] || ids[0] == last) {
+			t.Errorf("the request ids: %q", ids)
+		} else if len(ids) > 0 {
+			last = ids[0]
+		}
+		all.WriteString(madeUp.ReplaceAllString(text, `"requestId":"MADE-UP"`) + "\n")
 	}
 	if strings.Contains(all.String(), "hidden") {
 		t.Error("a secret is printed")
