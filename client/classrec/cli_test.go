@@ -93,7 +93,8 @@ func failed() *classrecv1.Recording {
 type service struct {
 	classrecv1.UnimplementedRecordingServiceServer
 	asked     chan proto.Message
-	recording *classrecv1.Recording // that GetRecording returns; nil: available
+	recording *classrecv1.Recording       // that GetRecording returns; nil: available
+	states    []classrecv1.RecordingState // that StopRecording, then each GetRecording returns it in
 }
 
 // refuse makes the error that a room is named for.
@@ -160,13 +161,26 @@ func (s *service) StartRecording(_ context.Context, r *classrecv1.StartRecording
 
 func (s *service) StopRecording(_ context.Context, r *classrecv1.StopRecordingRequest) (*classrecv1.StopRecordingResponse, error) {
 	s.asked <- r
+	if len(s.states) > 0 {
+		return &classrecv1.StopRecordingResponse{Recording: s.next()}, nil
+	}
 	return &classrecv1.StopRecordingResponse{Recording: failed()}, refuse(r.GetRoom())
+}
+
+// next is a recording in the next of states.
+func (s *service) next() *classrecv1.Recording {
+	r := available()
+	r.State, s.states = s.states[0], s.states[1:]
+	return r
 }
 
 func (s *service) GetRecording(_ context.Context, r *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
 	s.asked <- r
 	if !strings.HasPrefix(r.GetName(), "rooms/") {
 		return nil, twice(codes.InvalidArgument, "name: does not match a pattern", nil, "name: does not match a pattern")
+	}
+	if len(s.states) > 0 {
+		return &classrecv1.GetRecordingResponse{Recording: s.next()}, nil
 	}
 	if s.recording != nil {
 		return &classrecv1.GetRecordingResponse{Recording: s.recording}, nil

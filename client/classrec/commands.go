@@ -78,7 +78,7 @@ func (c startCommand) Run(a *app) error {
 		return err
 	}
 	if c.Wait {
-		return a.waitAndPrint(r.GetName(), 0)
+		return a.waitAndPrint(r.GetName(), r, 0)
 	}
 	return a.out.recording(r)
 }
@@ -123,7 +123,7 @@ func (c stopCommand) Run(a *app) error {
 		return err
 	}
 	if c.Wait {
-		return a.waitAndPrint(r.GetName(), 0)
+		return a.waitAndPrint(r.GetName(), r, 0)
 	}
 	return a.out.recording(r)
 }
@@ -315,10 +315,11 @@ Examples:
 }
 
 // Run waits for a recording and prints it.
-func (c waitCommand) Run(a *app) error { return a.waitAndPrint(c.Name, c.Within) }
+func (c waitCommand) Run(a *app) error { return a.waitAndPrint(c.Name, nil, c.Within) }
 
-// wait waits for a recording, and shows its states.
-func (a *app) wait(name string, within time.Duration) (*classrecv1.Recording, error) {
+// wait waits for a recording, and shows its states; known is as a call has just
+// answered it, nil for nothing.
+func (a *app) wait(name string, known *classrecv1.Recording, within time.Duration) (*classrecv1.Recording, error) {
 	ctx := a.ctx
 	if within > 0 {
 		var cancel context.CancelFunc
@@ -326,10 +327,16 @@ func (a *app) wait(name string, within time.Duration) (*classrecv1.Recording, er
 		defer cancel()
 	}
 	last := ""
-	r, err := a.client.Wait(ctx, name, client.WaitOptions{Changed: func(r *classrecv1.Recording) {
-		last = state(r)
-		a.say("%s  %s", utc(a.now()), last)
-	}})
+	show := func(r *classrecv1.Recording) {
+		if now := state(r); now != last {
+			last = now
+			a.say("%s  %s", utc(a.now()), now)
+		}
+	}
+	if known != nil {
+		show(known)
+	}
+	r, err := a.client.Wait(ctx, name, client.WaitOptions{Changed: show})
 	if err != nil && ctx.Err() != nil && last != "" {
 		a.say("%s is still %s.", name, last)
 		err = fmt.Errorf("wait for %s: %w", name, ctx.Err())
@@ -337,8 +344,8 @@ func (a *app) wait(name string, within time.Duration) (*classrecv1.Recording, er
 	return r, err
 }
 
-func (a *app) waitAndPrint(name string, within time.Duration) error {
-	r, err := a.wait(name, within)
+func (a *app) waitAndPrint(name string, known *classrecv1.Recording, within time.Duration) error {
+	r, err := a.wait(name, known, within)
 	if r == nil {
 		return err
 	}

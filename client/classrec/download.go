@@ -87,7 +87,7 @@ func (c downloadCommand) Run(a *app) error {
 
 func (c downloadCommand) recording(a *app) (*classrecv1.Recording, error) {
 	if c.Wait {
-		return a.wait(c.Name, 0)
+		return a.wait(c.Name, nil, 0)
 	}
 	ctx, cancel := a.call()
 	defer cancel()

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/classrec/classrec/client/internal/clienttest"
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
 // output is what a command line printed and how it ended.
@@ -175,6 +176,25 @@ func TestWaitFlags(t *testing.T) {
 	}
 	if exit := <-start.exit; exit != 0 || !strings.HasPrefix(start.stdout.String(), "rooms/42/recordings/") || !strings.Contains(start.stderr.String(), "AVAILABLE") {
 		t.Errorf("start: exit %d: %s%s", exit, start.stdout, start.stderr)
+	}
+	// Every state that is seen is shown, once, in its order: that of the call's own
+	// answer too, when the files are there before anybody looks.
+	const processing, available = classrecv1.RecordingState_RECORDING_STATE_PROCESSING, classrecv1.RecordingState_RECORDING_STATE_AVAILABLE
+	for name, states := range map[string][]classrecv1.RecordingState{
+		"states":         {processing, processing, processing, available},
+		"states at once": {processing, available},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, s := newServer(t)
+			s.states = states
+			var stdout, stderr bytes.Buffer
+			exit := run(clienttest.Context(t), []string{"stop", "42", "--wait", "-s", server}, &stdout, &stderr, clock)
+			const want = "2026-11-22 10:31:05Z  PROCESSING\n2026-11-22 10:31:05Z  AVAILABLE\n"
+			if exit != 0 || stderr.String() != want || !strings.Contains(stdout.String(), "State     AVAILABLE") || len(s.states) > 0 {
+				t.Errorf("exit %d: %s%s", exit, &stdout, &stderr)
+			}
+		})
 	}
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
