@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -541,6 +542,54 @@ func TestDownload(t *testing.T) {
 			t.Errorf("%+v", out)
 		}
 	})
+}
+
+// --parallel is how many files are fetched at once: so many, and no more.
+func TestDownload_Parallel(t *testing.T) {
+	t.Parallel()
+	const count = 6
+	for _, parallel := range []int{1, 2, 4, count} {
+		t.Run(strconv.Itoa(parallel), func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			now, most := 0, 0
+			var once sync.Once
+			full := make(chan struct{}) // closed when so many are under way
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				now++
+				most = max(most, now)
+				if now == parallel {
+					once.Do(func() { close(full) })
+				}
+				mu.Unlock()
+				select { // none ends before that
+				case <-full:
+				case <-r.Context().Done():
+				}
+				time.Sleep(20 * time.Millisecond) // for one too many to come
+				mu.Lock()
+				now--
+				mu.Unlock()
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader("a file"))
+			}))
+			t.Cleanup(web.Close)
+			server, s := newServer(t)
+			s.recording = available()
+			s.recording.Urls, s.recording.Files = nil, nil
+			for i := range count {
+				s.recording.Urls = append(s.recording.Urls, fmt.Sprintf("%s/%d.webm", web.URL, i))
+			}
+			dir := t.TempDir()
+			out := command(clienttest.Context(t), "download", "rooms/42/recordings/17", "-d", dir, "--parallel", strconv.Itoa(parallel), "-s", server)
+			entries, err := os.ReadDir(dir)
+			mu.Lock()
+			defer mu.Unlock()
+			if out.exit != 0 || err != nil || len(entries) != count || most != parallel {
+				t.Errorf("%d files, %d at once: %+v %v", len(entries), most, out, err)
+			}
+		})
+	}
 }
 
 // Output that cannot be written is an error.
