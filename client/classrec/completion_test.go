@@ -35,8 +35,8 @@ func script(t *testing.T, shell string) string {
 	return file
 }
 
-// lines runs a shell's program in a directory with files in it.
-func lines(t *testing.T, shell string, args ...string) []string {
+// outputOf runs a shell's program in a directory with files in it.
+func outputOf(t *testing.T, shell string, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "ca.pem"), "")
@@ -49,9 +49,19 @@ func lines(t *testing.T, shell string, args ...string) []string {
 	if err != nil {
 		t.Fatalf("%s: %v", shell, err)
 	}
-	var list []string
-	for _, line := range strings.Fields(string(out)) {
-		list = append(list, strings.TrimSuffix(line, "/"))
+	return string(out)
+}
+
+// lines are those that a shell's program prints, in order.
+func lines(t *testing.T, shell string, args ...string) []string {
+	t.Helper()
+	return inOrder(strings.Fields(outputOf(t, shell, args...)))
+}
+
+// inOrder sorts candidates, and takes the slash from directories.
+func inOrder(list []string) []string {
+	for i, line := range list {
+		list[i] = strings.TrimSuffix(line, "/")
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -104,14 +114,89 @@ func TestCompletion_Fish(t *testing.T) {
 	}
 }
 
-// The functions of zsh complete in its line editor only: it has to read the
-// script, and define what it promises.
+// zshSession types command lines into zsh's line editor, on a terminal of its
+// own, and prints for each what the line was completed to, what was offered, and
+// an empty line. $1 is the script; the rest are the lines.
+const zshSession = `
+zmodload zsh/zpty || exit
+export SCRIPT=$1 OUT=$1.out SETUP=$1.setup
+shift
+cat > $SETUP <<'END'
+PROMPT= RPROMPT= LISTMAX=10000
+autoload -Uz compinit && compinit -D -u
+source $SCRIPT
+compadd() { # as zsh's own, but notes the matches
+  if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then
+    local -a __matches
+    builtin compadd -A __matches "$@"
+    offered+=($__matches)
+  fi
+  builtin compadd "$@"
+}
+complete-line() {
+  typeset -ga offered=()
+  zle complete-word
+  print -rl -- "$BUFFER" $offered '' >> $OUT
+  BUFFER=
+  print -n '<done>'
+}
+zle-line-init() { print -n '<ready>' }
+zle -N complete-line
+zle -N zle-line-init
+bindkey '^T' complete-line
+END
+zpty shell zsh -f -i
+zpty -w shell 'source $SETUP'
+zpty -r shell text '*<ready>*' || exit
+for line; do
+  zpty -w -n shell "classrec $line"$'\x14'
+  zpty -r shell text '*<done>*' || exit
+done
+zpty -d shell
+cat $OUT
+`
+
+// What the line editor of zsh really offers, and makes of a line where there is
+// but one way to go on.
 func TestCompletion_Zsh(t *testing.T) {
 	t.Parallel()
 	file := script(t, "zsh")
-	got := lines(t, "zsh", "-f", "-c", `autoload -Uz compinit && compinit -D -u; source "$1"; print -l ${_comps[classrec]} ${+functions[_classrec]}`, "zsh", file)
-	if !slices.Equal(got, []string{"1", "_classrec"}) {
-		t.Errorf("%q", got)
+	completed := map[string]string{
+		"st":                       "st",
+		"start 42 --form":          "start 42 --format=",
+		"start 42 --format we":     "start 42 --format webm ",
+		"--server x:1 get -o j":    "--server x:1 get -o json ",
+		"download x -d c":          "download x -d caves/",
+		"get --ca-file c":          "get --ca-file ca",
+		"start 42 --format=w":      "start 42 --format=webm ",
+		"wat":                      "watch ",
+		"list --room 42 --user-id": "list --room 42 --user-id=",
+	}
+	cases := append(slices.Clone(wanted), []struct {
+		line string
+		want []string
+	}{
+		{"start 42 --format=w", []string{"webm"}},
+		{"wat", []string{"watch"}},
+		{"list --room 42 --user-id", []string{"--user-id"}},
+		{"get x --wait", nil}, // a flag of other commands
+	}...)
+	args := []string{"-f", "-c", zshSession, "zsh", file}
+	for _, tc := range cases {
+		args = append(args, tc.line)
+	}
+	blocks := strings.Split(strings.TrimSuffix(outputOf(t, "zsh", args...), "\n\n"), "\n\n")
+	if len(blocks) != len(cases) {
+		t.Fatalf("%q", blocks)
+	}
+	for i, tc := range cases {
+		got := strings.Split(blocks[i], "\n")
+		if want, ok := completed[tc.line]; ok && got[0] != "classrec "+want {
+			t.Errorf("%s: became %q", tc.line, got[0])
+		}
+		if offered := inOrder(got[1:]); !slices.Equal(offered, tc.want) {
+			t.Errorf("%s: %q", tc.line, offered)
+		}
 	}
 }
 
