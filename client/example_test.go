@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/classrec/classrec/client"
@@ -21,9 +22,13 @@ func exampleServer() (address string, stop func()) {
 	if err != nil {
 		return err.Error(), func() {}
 	}
-	s, err := server.New(context.Background(), server.Config{
-		GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", RoomListen: "127.0.0.1:0", DataDir: dir,
-	})
+	return serveExample(server.Config{DataDir: dir})
+}
+
+// serveExample runs a server on free ports; stop removes its DataDir.
+func serveExample(cfg server.Config) (address string, stop func()) {
+	cfg.GRPCListen, cfg.HTTPListen, cfg.RoomListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	s, err := server.New(context.Background(), cfg)
 	if err != nil {
 		return err.Error(), func() {}
 	}
@@ -33,8 +38,31 @@ func exampleServer() (address string, stop func()) {
 	return s.GRPCAddr().String(), func() {
 		cancel()
 		<-ended
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(cfg.DataDir)
 	}
+}
+
+// exampleSecureServer is classrec.example, which lets the holder of the
+// certificate of timetable.example start recordings. dir has ca.pem, that
+// certificate as me.pem, and me.key.
+func exampleSecureServer() (address, dir string, stop func()) {
+	dir, err := os.MkdirTemp("", "classrec")
+	if err != nil {
+		return err.Error(), "", func() {}
+	}
+	a := &authority{dir: dir}
+	err = errors.Join(
+		a.write("ca", nil), a.write("server", []string{"classrec.example"}), a.write("me", []string{"timetable.example"}),
+		os.WriteFile(a.file("auth.yaml"), []byte("certificates: [{name: timetable.example, scopes: [start]}]"), 0o600),
+	)
+	if err != nil {
+		return err.Error(), dir, func() { _ = os.RemoveAll(dir) }
+	}
+	address, stop = serveExample(server.Config{
+		DataDir: dir, TLSCertFile: a.file("server.pem"), TLSKeyFile: a.file("server.key"),
+		TLSClientCAFile: a.file("ca.pem"), AuthFile: a.file("auth.yaml"),
+	})
+	return address, dir, stop
 }
 
 // A class is recorded, waited for, and its files are fetched.
@@ -174,20 +202,47 @@ func ExampleClient_Watch() {
 	// CLASS_BEGIN_ACTION_ADD 42
 }
 
-// A connection with TLS both ways and a token, all from files that may be
-// replaced while the program runs.
+// A connection with TLS both ways, all from files that may be replaced while the
+// program runs. Where the service asks for a token instead, [client.Config] has it.
 func ExampleLoadTLS() {
-	tls, err := client.LoadTLS(client.TLSFiles{CA: "ca.pem", Cert: "me.pem", Key: "me.key"})
+	address, dir, stop := exampleSecureServer()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	files := client.TLSFiles{
+		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "me.pem"), Key: filepath.Join(dir, "me.key"),
+		ServerName: "classrec.example", // where the address has another name
+	}
+	tls, err := client.LoadTLS(files)
 	if err != nil {
-		fmt.Println("there are no such files here")
+		fmt.Println(err)
 		return
 	}
-	c, err := client.Dial("classrec.example:9090", client.Config{TLS: tls, TokenFile: "token"})
+	c, err := client.Dial(address, client.Config{TLS: tls})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
+	recording, err := c.Start(ctx, &classrecv1.StartRecordingRequest{Room: "42"})
+	fmt.Println(recording.GetState(), err)
+
+	// Who shows no certificate is nobody.
+	files.Cert, files.Key = "", ""
+	if tls, err = client.LoadTLS(files); err != nil {
+		fmt.Println(err)
+		return
+	}
+	stranger, err := client.Dial(address, client.Config{TLS: tls})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer stranger.Close()
+	_, err = stranger.Start(ctx, &classrecv1.StartRecordingRequest{Room: "43"})
+	fmt.Println(errors.Is(err, client.ErrUnauthenticated))
 	// Output:
-	// there are no such files here
+	// RECORDING_STATE_RECORDING <nil>
+	// true
 }

@@ -47,9 +47,16 @@ func newAuthority(t *testing.T) *authority {
 // issue writes NAME.pem and NAME.key; nil hosts make the authority itself.
 func (a *authority) issue(t *testing.T, name string, hosts []string) {
 	t.Helper()
+	if err := a.write(name, hosts); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write is issue for what is no test.
+func (a *authority) write(name string, hosts []string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
@@ -63,20 +70,22 @@ func (a *authority) issue(t *testing.T, name string, hosts []string) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if hosts == nil {
 		a.key = key
 		if a.cert, err = x509.ParseCertificate(der); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	mustWrite(t, a.file(name+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	mustWrite(t, a.file(name+".key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	return errors.Join(
+		os.WriteFile(a.file(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
+	)
 }
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
