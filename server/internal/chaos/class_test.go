@@ -63,6 +63,8 @@ func (k *killing) rooms() []*classroom {
 		endure = between(5, 8)
 	}
 	short := func() time.Duration { return chaostest.UpTo(1500 * time.Millisecond) }
+	// Long enough that not all of it may be lost.
+	longer := func() time.Duration { return 3*time.Second + chaostest.UpTo(2*time.Second) }
 	asked := func(format classrecv1.RecordingFormat, kind classrecv1.RecordType) func() *classrecv1.StartRecordingRequest {
 		return func() *classrecv1.StartRecordingRequest {
 			return &classrecv1.StartRecordingRequest{Format: format, RecordType: kind}
@@ -90,7 +92,7 @@ func (k *killing) rooms() []*classroom {
 			people: []*chaostest.Person{person("short", "student", chaostest.WHIP)},
 		},
 		{
-			k: k, name: "short-mp4", request: asked(mp4, list), survive: few, last: short,
+			k: k, name: "short-mp4", request: asked(mp4, list), survive: few, last: longer,
 			people: []*chaostest.Person{person("short-mp4", "student", chaostest.WHIP)},
 		},
 		{k: k, name: "nobody", request: asked(mkv, list), survive: few, last: short},

@@ -38,15 +38,21 @@ func moments() []moment {
 	}
 }
 
-// maxLoss is how much of a publisher's media a kill may take.
-const maxLoss = time.Second
+const (
+	// maxLoss is how much of a publisher's media a kill may take.
+	maxLoss = time.Second
+	// maxBack is when, after class and publisher are back, the first frame is in the file.
+	maxBack = 3 * time.Second
+	// maxHole is how long nothing may come within a track.
+	maxHole = time.Second
+)
 
-// bound is maxLoss; in the short form, which shares its processors with all other tests, twice that.
-func bound() time.Duration {
+// bound is a bound as it is; in the short form, which shares its processors with all other tests, twice that.
+func bound(d time.Duration) time.Duration {
 	if long {
-		return maxLoss
+		return d
 	}
-	return 2 * maxLoss
+	return 2 * d
 }
 
 // killing is one run of the test.
@@ -74,6 +80,7 @@ type killing struct {
 	decoded int                        // by ffmpeg
 	broken  int                        // downloads
 	parts   int                        // of recordings, with media
+	lengths int                        // of converted files that were compared with what was published
 	hit     map[moment]int             // kills, by what they aimed at
 	touched map[moment]map[*class]bool // classes that were in a phase when a kill came
 }
@@ -114,8 +121,10 @@ func TestKills(t *testing.T) {
 	}
 	killed := time.Since(begun)
 
-	k.node.Begin()
+	last := k.node.Begin()
 	k.serve(ctx)
+	k.checkGoingOn(ctx, last)
+	chaostest.Pause(ctx, 5*time.Second) // in which more is published than may be lost
 	k.close()
 	classes.Wait()
 	cancel()
@@ -296,7 +305,7 @@ func (k *killing) report(kills int, took time.Duration, rooms []*classroom) {
 	say("from class and publisher being back to the first frame in the file, of %d tracks: %s", len(k.back), chaostest.Spread(k.back))
 	say("from the beginning of a gap to the kill, %d times: %s", len(k.starts), chaostest.Spread(k.starts))
 	say("from Stop's answer to AVAILABLE, through all kills: %s", chaostest.Spread(k.listed))
-	say("files fetched and read whole %d, decoded by ffmpeg %d", k.files, k.decoded)
+	say("files fetched and read whole %d, decoded by ffmpeg %d; lengths of tracks that were converted, compared %d", k.files, k.decoded, k.lengths)
 	say("calls made again %v, downloads %d", k.caller.Retries(), k.broken)
 }
 

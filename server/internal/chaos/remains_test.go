@@ -188,13 +188,14 @@ func (k *killing) decode(ctx context.Context, name string, data []byte, m *chaos
 	return m, nil
 }
 
-// checkMedia holds the files of a class against what was published, life by life: how much is missing at the end of each.
+// checkMedia holds the files of a class against what was published, life by life: how much is missing at the beginning and
+// at the end of each. Where the place in time of its parts is not known, as they were converted, their lengths are.
 func (c *class) checkMedia(parts map[int64]*part) error {
 	k := c.room.k
 	byLife := map[int]*part{}
 	for ts, p := range parts {
 		if p.begin.IsZero() {
-			return nil // converted: its place in time is not known
+			return c.checkLengths(parts)
 		}
 		life := k.node.LifeAt(p.begin)
 		if life == nil {
@@ -205,11 +206,29 @@ func (c *class) checkMedia(parts map[int64]*part) error {
 		}
 		byLife[life.Number] = p
 	}
+	var errs []error
+	for _, each := range c.published(byLife) {
+		if err := k.weigh(byLife[each.life.Number], each); err != nil {
+			errs = append(errs, fmt.Errorf("life %d, %w", each.life.Number, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// published is what a person published in one life, of a class that was on.
+type published struct {
+	user   string
+	life   *chaostest.Life
+	within chaostest.Session
+	killed bool // at its end
+}
+
+// published tells what there has to be of a class; byLife are its parts, where their places are known.
+func (c *class) published(byLife map[int]*part) (all []published) {
 	c.mu.Lock()
 	begun, stopped, goesOn := c.begun, c.stopped, c.goesOn
 	c.mu.Unlock()
-	var errs []error
-	for _, life := range k.node.Lives() {
+	for _, life := range c.room.k.node.Lives() {
 		end := minTime(life.EndOr(time.Now()), stopped)
 		from, p := goesOn[life.Number], byLife[life.Number]
 		switch {
@@ -221,44 +240,86 @@ func (c *class) checkMedia(parts map[int64]*part) error {
 			continue // nobody has seen it go on, and it has not
 		}
 		for _, person := range c.room.people {
-			s, ok := person.Within(from, end)
-			if !ok {
+			if s, ok := person.Within(from, end); ok {
+				all = append(all, published{user: person.User, life: life, within: s, killed: end.Equal(life.Ended())})
+			}
+		}
+	}
+	return all
+}
+
+// weigh compares what a person published in a part with what is recorded of it.
+func (k *killing) weigh(p *part, is published) error {
+	var tracks []chaostest.Track
+	if p != nil {
+		tracks = p.people[is.user]
+	}
+	s := is.within
+	of := s.To.Sub(s.From)
+	var errs []error
+	say := func(codec, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: of %v of %s, "+format,
+			append([]any{is.user, of.Round(time.Millisecond), codec}, args...)...))
+	}
+	for _, codec := range []string{"V_", "A_"} {
+		first, last := s.To, s.From
+		for _, t := range tracks {
+			if !strings.HasPrefix(t.Codec, codec) {
 				continue
 			}
-			if err := k.weigh(p, person.User, s, end.Equal(life.Ended())); err != nil {
-				errs = append(errs, fmt.Errorf("life %d, %w", life.Number, err))
+			begin, end := p.begin.Add(t.First), p.begin.Add(t.End)
+			last = maxTime(last, end)
+			if end.After(s.From) { // else it is of a time before, when they published too
+				first = minTime(first, begin)
 			}
+			k.note(func() {
+				k.back = append(k.back, max(begin.Sub(s.From), 0))
+				k.holes = append(k.holes, t.Hole)
+			})
+			if t.Hole > bound(maxHole) {
+				say(codec, "nothing came for %v", t.Hole.Round(time.Millisecond))
+			}
+		}
+		if late := first.Sub(s.From); late > bound(maxBack) {
+			say(codec, "the first %v are lost", late.Round(time.Millisecond))
+		}
+		lost := s.To.Sub(last)
+		if is.killed {
+			k.note(func() { k.losses = append(k.losses, loss{lost: max(lost, 0), of: of}) })
+		}
+		if lost > bound(maxLoss) {
+			say(codec, "the last %v are lost", lost.Round(time.Millisecond))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// weigh compares what a person published in a part with what is recorded of it.
-func (k *killing) weigh(p *part, user string, s chaostest.Session, killed bool) error {
-	var tracks []chaostest.Track
-	if p != nil {
-		tracks = p.people[user]
+// checkLengths wants the files of a class to be as long together as what was published, less what may be lost of each
+// life.
+func (c *class) checkLengths(parts map[int64]*part) error {
+	type track struct{ user, codec string }
+	want := map[track]time.Duration{}
+	for _, each := range c.published(nil) {
+		for _, codec := range []string{"V_", "A_"} {
+			want[track{each.user, codec}] += max(each.within.To.Sub(each.within.From)-bound(maxLoss), 0)
+		}
 	}
 	var errs []error
-	for _, codec := range []string{"V_", "A_"} {
-		last := s.From
-		for _, t := range tracks {
-			if !strings.HasPrefix(t.Codec, codec) {
-				continue
+	for of, least := range want {
+		var length time.Duration
+		for _, p := range parts {
+			for _, t := range p.people[of.user] {
+				if strings.HasPrefix(t.Codec, of.codec) {
+					length += t.End - t.First
+				}
 			}
-			last = maxTime(last, p.begin.Add(t.End))
-			k.note(func() {
-				k.back = append(k.back, max(p.begin.Add(t.First).Sub(s.From), 0))
-				k.holes = append(k.holes, t.Hole)
-			})
 		}
-		lost := s.To.Sub(last)
-		if killed {
-			k.note(func() { k.losses = append(k.losses, loss{lost: max(lost, 0), of: s.To.Sub(s.From)}) })
+		if length < least {
+			errs = append(errs, fmt.Errorf("%s: its files have %v of %s, and at least %v were published that may not be lost",
+				of.user, length.Round(time.Millisecond), of.codec, least.Round(time.Millisecond)))
 		}
-		if lost > bound() {
-			errs = append(errs, fmt.Errorf("%s: of %v of %s, the last %v are lost", user, s.To.Sub(s.From).Round(time.Millisecond),
-				codec, lost.Round(time.Millisecond)))
+		if least > 0 {
+			c.room.k.note(func() { c.room.k.lengths++ })
 		}
 	}
 	return errors.Join(errs...)

@@ -32,7 +32,7 @@ type Media struct {
 
 // Track is one track of a file.
 type Track struct {
-	Codec  string // Matroska's id, or ffmpeg's name for a file that is not Matroska
+	Codec  string // Matroska's id; for a file that is not Matroska, V_ or A_ and ffmpeg's name
 	Name   string // whose it is, where the file says so
 	Frames int
 	// First and End are when the first frame begins to be shown, and when the last one ends.
@@ -110,12 +110,13 @@ func ReadMedia(data []byte) (*Media, error) {
 // Probe reads any file with ffprobe. Frames, Hole and Begin are not told.
 func Probe(ctx context.Context, file string) (*Media, error) {
 	out, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-of", "json",
-		"-show_entries", "stream=codec_name,start_time,duration:format=duration", file).Output()
+		"-show_entries", "stream=codec_type,codec_name,start_time,duration:format=duration", file).Output()
 	if err != nil {
 		return nil, fmt.Errorf("ffprobe: %w", err)
 	}
 	var probed struct {
 		Streams []struct {
+			Type     string `json:"codec_type"`
 			Codec    string `json:"codec_name"`
 			Start    string `json:"start_time"`
 			Duration string `json:"duration"`
@@ -127,7 +128,8 @@ func Probe(ctx context.Context, file string) (*Media, error) {
 	m := new(Media)
 	for _, s := range probed.Streams {
 		start, length := seconds(s.Start), seconds(s.Duration)
-		m.Tracks = append(m.Tracks, Track{Codec: s.Codec, First: start, End: start + length})
+		kind := map[string]string{"video": "V_", "audio": "A_"}[s.Type]
+		m.Tracks = append(m.Tracks, Track{Codec: kind + s.Codec, First: start, End: start + length})
 	}
 	if len(m.Tracks) == 0 {
 		return nil, errors.New("ffprobe: there is nothing in it")
