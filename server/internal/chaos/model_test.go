@@ -6,7 +6,9 @@ package chaos_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,8 +33,9 @@ func (c *clustering) verify(took time.Duration) {
 	raw := c.abandoned()
 	log := c.sameLog()
 	wrong := c.ledger.AgainstLog(log, nil)
-	unseen, twice := c.againstRooms(log)
+	unseen, twice := c.againstRooms(log, raw)
 	wrong = append(wrong, inOrder(raw)...)
+	wrong = append(wrong, c.byHolders(raw)...)
 	for _, what := range slices.Concat(lost, doubled, wrong) {
 		c.t.Error(what)
 	}
@@ -154,13 +157,14 @@ func (c *clustering) sameLog() (log []chaostest.Event) {
 }
 
 // againstRooms compares the classes that were on in the rooms with those that the log has: each once. A class of a
-// teacher that did not wait may not be seen.
-func (c *clustering) againstRooms(log []chaostest.Event) (unseen, twice int) {
+// teacher that did not wait may not be seen, when nobody was there to see it.
+func (c *clustering) againstRooms(log []chaostest.Event, raw []chaostest.LogMessage) (unseen, twice int) {
 	type class struct {
 		room string
 		ts   string
 	}
 	logged, was := map[class]int{}, map[class]int{}
+	missable := map[class]bool{}
 	for _, ev := range log {
 		if ev.Action == classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD {
 			ts, _, _ := strings.Cut(ev.Recording[strings.LastIndex(ev.Recording, "/")+1:], "-")
@@ -168,13 +172,18 @@ func (c *clustering) againstRooms(log []chaostest.Event) (unseen, twice int) {
 		}
 	}
 	for _, r := range c.rooms {
-		for _, ts := range r.attendee.Begun() {
-			was[class{r.name, fmt.Sprint(ts)}]++
+		for _, each := range r.attendee.Classes() {
+			at := class{r.name, fmt.Sprint(each.TS)}
+			was[at]++
+			missable[at] = c.hasty[at.room+" "+at.ts] && !c.attended(r.name, each, raw)
+			if missable[at] {
+				c.missable++
+			}
 		}
 	}
 	for each, n := range was {
 		switch {
-		case logged[each] < n && c.hasty[each.room+" "+each.ts]:
+		case logged[each] < n && missable[each]:
 			c.missed++
 		case logged[each] < n:
 			c.t.Errorf("in %s, %d classes were on that had begun at %s, and the log has %d of them", each.room, n, each.ts, logged[each])
@@ -191,6 +200,84 @@ func (c *clustering) againstRooms(log []chaostest.Event) (unseen, twice int) {
 		}
 	}
 	return unseen, twice
+}
+
+// attended tells whether a class was seen from its beginning to its end by a replica that was well, and had had the room's
+// lease for a while: then it has to be in the log, however short it was.
+func (c *clustering) attended(room string, class chaostest.Attended, raw []chaostest.LogMessage) bool {
+	const enough = 2 * time.Second // to be in the room when the lease is there, to look what is on, and to write
+	if class.With.IsZero() || class.Begun.Sub(class.With) < enough {
+		return false
+	}
+	from, to := class.Begun.Add(-enough), class.Ended.Add(enough)
+	holder, since := chaostest.HolderAt(raw, room, class.Begun)
+	if since.After(from) || overlaps(c.noQuorum, from, to) {
+		return false
+	}
+	for _, r := range c.replicas {
+		if slices.ContainsFunc(r.node.Lives(), func(l *chaostest.Life) bool { return holder != "" && l.Replica() == holder }) {
+			return !overlaps(r.sick, from, to)
+		}
+	}
+	return false
+}
+
+// byHolders tells where a replica says that it has written, as the room's worker, what came while another one held the
+// lease. The messages do not tell who has written them.
+func (c *clustering) byHolders(raw []chaostest.LogMessage) (wrong []string) {
+	writers := c.writers()
+	holder := map[string]string{}
+	for _, m := range raw {
+		if m.Lease != nil {
+			holder[m.Room] = m.Lease.GetHolder()
+			continue
+		}
+		w, ok := writers[m.Sequence]
+		if !ok {
+			continue // by a call, or by one that was killed before it could say so
+		}
+		c.signed++
+		if w.room != m.Room || w.replica != holder[m.Room] {
+			wrong = append(wrong, fmt.Sprintf("%d, in %s, was written by %s for %s, while the lease was held by %q",
+				m.Sequence, m.Room, w.replica, w.room, holder[m.Room]))
+		}
+	}
+	if c.signed == 0 {
+		wrong = append(wrong, "no replica says what it has written")
+	}
+	return wrong
+}
+
+// writer is who has written a message of the log, by its own word.
+type writer struct{ replica, room string }
+
+// writers are those of all messages that workers say that they have written, by NATS' sequence.
+func (c *clustering) writers() map[uint64]writer {
+	writers := map[uint64]writer{}
+	for _, r := range c.replicas {
+		var lives []map[uint64]string // the rooms of what each has written
+		c.eachLine(r, func(line []byte) {
+			var entry struct {
+				Msg, Room string
+				Sequence  uint64
+			}
+			switch {
+			case json.Unmarshal(line, &entry) != nil:
+			case entry.Msg == "life":
+				lives = append(lives, map[uint64]string{})
+			case strings.HasPrefix(entry.Msg, "recording is ") && entry.Sequence > 0:
+				lives[len(lives)-1][entry.Sequence-1] = entry.Room // the API's is one more than NATS'
+			}
+		})
+		for n, life := range r.node.Lives() {
+			for sequence, room := range lives[n] {
+				if life.Replica() != "" {
+					writers[sequence] = writer{life.Replica(), room}
+				}
+			}
+		}
+	}
+	return writers
 }
 
 // inOrder tells where the log has a change that was decided on anything but what was the room's last then: as one who
@@ -333,16 +420,18 @@ func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []cha
 	teachers := 0
 	for _, r := range c.rooms {
 		if r.kind == byTeacher {
-			teachers += len(r.attendee.Begun())
+			teachers += len(r.attendee.Classes())
 		}
 	}
 	say("rooms %d, in %v; %v", len(c.rooms), took.Round(time.Second), c.done)
 	say("calls %d, made again %v, slowest that was answered %v; UNAVAILABLE though nothing was away %d; starts that found a class on %d",
 		c.calls.Load(), c.caller.Retries(), time.Duration(c.slowest.Load()).Round(time.Millisecond), c.refused.Load(), c.strays.Load())
 	say("recordings acknowledged %d, classes of teachers %d; lost %d, doubled %d", c.ledger.Len(), teachers, lost, doubled)
-	say("classes of less than 300 ms %d, of which seen by nobody %d", len(c.hasty), c.missed)
+	say("classes of less than 300 ms %d, during which no replica was well and in the room %d, of which seen by nobody %d",
+		len(c.hasty), c.missable, c.missed)
 	say("messages in the log %d, decided on anything but the room's last: %d; rooms left to another %d times",
 		len(raw), len(inOrder(raw)), c.said("leaving the room to another process"))
+	say("messages of which a worker says that it has written them %d", c.signed)
 	say("events %d, watchers %d, reconnects %d, delivered %d: missed %d, twice %d, in another form or order %d",
 		len(log), len(c.all)+len(c.watchers), c.reconnects(), delivered, missed, twice, wrong)
 	quantiles := func(all []time.Duration) string {
@@ -367,22 +456,29 @@ func (c *clustering) reconnects() int {
 
 // said counts the lines of the replicas' logs that have a text.
 func (c *clustering) said(text string) (n int) {
-	for i := range c.replicas {
-		file, err := os.Open(filepath.Join(c.dir, fmt.Sprintf("replica-%d", i), "log"))
-		if err != nil {
-			c.t.Error(err)
-			continue
-		}
-		lines := bufio.NewScanner(file)
-		lines.Buffer(nil, 4<<20)
-		for lines.Scan() {
-			if strings.Contains(lines.Text(), text) {
+	for _, r := range c.replicas {
+		c.eachLine(r, func(line []byte) {
+			if bytes.Contains(line, []byte(text)) {
 				n++
 			}
-		}
-		if err := errors.Join(lines.Err(), file.Close()); err != nil {
-			c.t.Error(err)
-		}
+		})
 	}
 	return n
+}
+
+// eachLine goes through the log of a replica.
+func (c *clustering) eachLine(r *replica, take func(line []byte)) {
+	file, err := os.Open(filepath.Join(c.dir, fmt.Sprintf("replica-%d", r.number), "log"))
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		take(lines.Bytes())
+	}
+	if err := errors.Join(lines.Err(), file.Close()); err != nil {
+		c.t.Error(err)
+	}
 }

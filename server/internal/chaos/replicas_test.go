@@ -80,7 +80,9 @@ type clustering struct {
 	fewer    []span          // at least one server of NATS is away
 	noQuorum []span          // more are
 	hasty    map[string]bool // "room ts" of classes that were over before anybody had to see them
+	missable int             // of these, those that no replica needs to have seen
 	missed   int             // of these, those that nobody has seen
+	signed   int             // messages of the log of which it is known who has written them
 
 	calls   atomic.Int64
 	refused atomic.Int64 // answers UNAVAILABLE of a replica that nothing was wrong with, with all of NATS there

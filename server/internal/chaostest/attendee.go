@@ -20,11 +20,19 @@ type Attendee struct {
 	seen sync.WaitGroup
 
 	mu      sync.Mutex
-	begun   []int64 // the platform's time of each ClassBegin, in Unix seconds
-	on      bool    // a class
-	others  map[talkcloud.UserID]bool
-	joins   []time.Time // when others came in
+	classes []Attended
+	on      bool                           // a class
+	others  map[talkcloud.UserID]time.Time // when they were seen to come in
+	joins   []time.Time                    // when others came in
 	changed chan struct{}
+}
+
+// Attended is a class that somebody in the room has seen.
+type Attended struct {
+	TS    int64     // the platform's time of its ClassBegin, in Unix seconds
+	Begun time.Time // when it was seen to begin
+	Ended time.Time // when it was seen to end, or another to begin; zero while it lasts
+	With  time.Time // when somebody else had come in who was there from its beginning to its end; zero when nobody was
 }
 
 // Attend lets somebody into a room, where no class is on. Leave ends it.
@@ -33,10 +41,10 @@ func Attend(ctx context.Context, platform *talkcloud.Client, room, user string) 
 	if err != nil {
 		return nil, err
 	}
-	a := &Attendee{room: room, conn: conn, others: map[talkcloud.UserID]bool{}, changed: make(chan struct{})}
+	a := &Attendee{room: room, conn: conn, others: map[talkcloud.UserID]time.Time{}, changed: make(chan struct{})}
 	for _, p := range conn.Reply().Users {
 		if p.ID != conn.UserID() {
-			a.others[p.ID] = true
+			a.others[p.ID] = time.Now()
 		}
 	}
 	events := conn.Events()
@@ -54,16 +62,17 @@ func (a *Attendee) take(ev talkcloud.Event) {
 	switch ev.Kind {
 	case talkcloud.Published:
 		if ev.Message.Key() == talkcloud.MessageClassBegin {
+			a.ended()
 			a.on = true
-			a.begun = append(a.begun, ev.Message.TS.Unix())
+			a.classes = append(a.classes, Attended{TS: ev.Message.TS.Unix(), Begun: time.Now(), With: a.accompanied()})
 		}
 	case talkcloud.Deleted:
 		if ev.Message.Key() == talkcloud.MessageClassBegin {
-			a.on = false
+			a.ended()
 		}
 	case talkcloud.ParticipantJoined:
 		if ev.UserID != a.conn.UserID() {
-			a.others[ev.UserID] = true
+			a.others[ev.UserID] = time.Now()
 			a.joins = append(a.joins, time.Now())
 		}
 	case talkcloud.ParticipantLeft:
@@ -75,6 +84,29 @@ func (a *Attendee) take(ev talkcloud.Event) {
 	a.changed = make(chan struct{})
 }
 
+// ended notes the end of the class that is on.
+func (a *Attendee) ended() {
+	if !a.on {
+		return
+	}
+	a.on = false
+	class := &a.classes[len(a.classes)-1]
+	class.Ended = time.Now()
+	if a.accompanied() != class.With {
+		class.With = time.Time{}
+	}
+}
+
+// accompanied is when the one of the others came in who has been there for longest; zero when nobody else is.
+func (a *Attendee) accompanied() (first time.Time) {
+	for _, at := range a.others {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
 // Leave leaves the room.
 func (a *Attendee) Leave() {
 	_ = a.conn.Close()
@@ -84,16 +116,16 @@ func (a *Attendee) Leave() {
 // Begin begins a class, and returns the platform's time of it, once it is on.
 func (a *Attendee) Begin(ctx context.Context) (ts int64, err error) {
 	a.mu.Lock()
-	n := len(a.begun)
+	n := len(a.classes)
 	a.mu.Unlock()
 	if err := a.conn.Publish(ctx, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList}.Message()); err != nil {
 		return 0, err
 	}
 	err = a.await(ctx, "its class to begin", func() bool {
-		if len(a.begun) > n {
-			ts = a.begun[n]
+		if len(a.classes) > n {
+			ts = a.classes[n].TS
 		}
-		return len(a.begun) > n
+		return len(a.classes) > n
 	})
 	return ts, err
 }
@@ -130,11 +162,11 @@ func (a *Attendee) Alone(ctx context.Context) error {
 	return a.await(ctx, "all others to leave", func() bool { return len(a.others) == 0 })
 }
 
-// Begun are the platform's times of all classes so far.
-func (a *Attendee) Begun() []int64 {
+// Classes are all classes so far, in order.
+func (a *Attendee) Classes() []Attended {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]int64(nil), a.begun...)
+	return append([]Attended(nil), a.classes...)
 }
 
 // JoinAfter is when the first of the others came in after a time; zero when none did.

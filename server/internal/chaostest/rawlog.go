@@ -96,6 +96,16 @@ func Holders(log []LogMessage) map[string]string {
 	return held
 }
 
+// HolderAt is the replica that held a room at a time, and since when, by the log; "" when none did.
+func HolderAt(log []LogMessage, room string, at time.Time) (holder string, since time.Time) {
+	for _, m := range log {
+		if m.Room == room && m.Lease != nil && !m.At.After(at) {
+			holder, since = m.Lease.GetHolder(), m.At
+		}
+	}
+	return holder, since
+}
+
 // logMessage makes sense of a message of a room; of others it does not.
 func logMessage(msg jetstream.Msg, meta *jetstream.MsgMetadata) (LogMessage, error) {
 	m := LogMessage{Sequence: meta.Sequence.Stream, At: meta.Timestamp}
