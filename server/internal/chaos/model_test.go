@@ -424,8 +424,11 @@ func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []cha
 		}
 	}
 	say("rooms %d, in %v; %v", len(c.rooms), took.Round(time.Second), c.done)
-	say("calls %d, made again %v, slowest that was answered %v; UNAVAILABLE though nothing was away %d; starts that found a class on %d",
-		c.calls.Load(), c.caller.Retries(), time.Duration(c.slowest.Load()).Round(time.Millisecond), c.refused.Load(), c.strays.Load())
+	say("calls %d, made again %v, slowest that was answered %v; though nothing was away UNAVAILABLE %d, no answer %d; starts that found a class on %d",
+		c.calls.Load(), c.caller.Retries(), time.Duration(c.slowest.Load()).Round(time.Millisecond), c.refused.Load(), c.mute.Load(), c.strays.Load())
+	if n := c.refused.Load() + c.mute.Load(); n > maxRefused() {
+		c.t.Errorf("%d times a replica that was well did not do what was asked of it, and nothing was away", n)
+	}
 	say("recordings acknowledged %d, classes of teachers %d; lost %d, doubled %d", c.ledger.Len(), teachers, lost, doubled)
 	say("classes of less than 300 ms %d, during which no replica was well and in the room %d, of which seen by nobody %d",
 		len(c.hasty), c.missable, c.missed)

@@ -86,6 +86,7 @@ type clustering struct {
 
 	calls   atomic.Int64
 	refused atomic.Int64 // answers UNAVAILABLE of a replica that nothing was wrong with, with all of NATS there
+	mute    atomic.Int64 // attempts that such a replica did not answer
 	slowest atomic.Int64 // call that was answered OK, in ns
 	strays  atomic.Int64 // starts that found a class on
 }
@@ -418,11 +419,20 @@ func (c *clustering) lists(ctx context.Context, room, name string) error {
 // attemptWithin is how long one replica may take to answer: longer than it may take to say that it cannot.
 const attemptWithin = 15 * time.Second
 
+// maxRefused is how often a replica may not do what it is asked for, though nothing is away: never; in the short form,
+// which shares its processors with all other tests, now and then.
+func maxRefused() int64 {
+	if long {
+		return 0
+	}
+	return 3
+}
+
 // call makes a call, each time at any replica, until one answers it.
 func (c *clustering) call(ctx context.Context, call func(context.Context, classrecv1.RecordingServiceClient) error) error {
 	c.calls.Add(1)
-	return c.caller.Try(ctx, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, attemptWithin)
+	return c.caller.Try(ctx, func(caller context.Context) error {
+		ctx, cancel := context.WithTimeout(caller, attemptWithin)
 		defer cancel()
 		r := c.replicas[rand.IntN(len(c.replicas))]
 		begun := time.Now()
@@ -437,6 +447,10 @@ func (c *clustering) call(ctx context.Context, call func(context.Context, classr
 				c.refused.Add(1)
 				c.t.Logf("at %v, replica %d, well, answered after %v: %s %s", now.UTC().Format(time.StampMilli), r.number, now.Sub(begun), d.Reason, d.Message)
 			}
+		}
+		if now.Sub(begun) >= attemptWithin && err != nil && caller.Err() == nil && c.isWell(r, begun, now) {
+			c.mute.Add(1)
+			c.t.Logf("at %v, replica %d, well, did not answer for %v: %v", now.UTC().Format(time.StampMilli), r.number, now.Sub(begun), err)
 		}
 		if err == nil {
 			for took := int64(now.Sub(begun)); ; {
