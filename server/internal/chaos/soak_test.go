@@ -200,13 +200,12 @@ func (s *soaking) visit(ctx context.Context, room string) error {
 		return err
 	}
 	defer conn.Close()
-	begin := talkcloud.ClassBegin{}.Message()
-	err = s.wire.say(ctx, conn, talkcloud.Published, func(ctx context.Context) error { return conn.Publish(ctx, begin) })
-	if err != nil {
+	t := newTeacher(conn)
+	if _, err := t.begin(ctx, talkcloud.ClassBegin{}.Message()); err != nil {
 		return err
 	}
 	s.classes.Add(1)
-	return s.wire.say(ctx, conn, talkcloud.Deleted, func(ctx context.Context) error { return conn.Delete(ctx, talkcloud.ClassEnd()) })
+	return t.end(ctx)
 }
 
 // watch has one watcher after the other, each of which comes and goes many times.

@@ -25,11 +25,16 @@ type Event struct {
 	Action    classrecv1.ClassBeginAction
 	Room      string
 	Recording string
+	Time      int64     // the platform's, in Unix seconds
+	Stored    time.Time // when it was about to be stored, by the service's clock
 }
 
 // EventOf is what identifies an event.
 func EventOf(ev *classrecv1.ClassBeginEvent) Event {
-	return Event{Sequence: ev.GetSequence(), Action: ev.GetAction(), Room: ev.GetRoom(), Recording: ev.GetRecording().GetName()}
+	return Event{
+		Sequence: ev.GetSequence(), Action: ev.GetAction(), Room: ev.GetRoom(), Recording: ev.GetRecording().GetName(),
+		Time: ev.GetTime().GetSeconds(), Stored: ev.GetRecording().GetUpdateTime().AsTime(),
+	}
 }
 
 // Watcher watches from the beginning of the log, is cut off again and again, and resumes each time from the last
