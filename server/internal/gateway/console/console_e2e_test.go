@@ -54,6 +54,7 @@ func TestConsole(t *testing.T) {
 		{"errors", testErrors},
 		{"reference", testReference},
 		{"talkcloud", testTalkCloud},
+		{"names", testNames},
 		{"login", testLogin},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -121,6 +122,15 @@ func testClass(t *testing.T, b *browser) {
 	}
 }
 
+// encode makes a film with ffmpeg.
+func encode(t *testing.T, file string, options ...string) {
+	t.Helper()
+	args := append([]string{"-v", "error", "-y"}, options...)
+	if out, err := exec.Command("ffmpeg", append(args, file)...).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v: %s", err, out)
+	}
+}
+
 // testInside records one file of everybody, WebM and Matroska, whose chat is inside, and looks for it as subtitles.
 func testInside(t *testing.T, b *browser) {
 	t.Helper()
@@ -145,6 +155,34 @@ func testInside(t *testing.T, b *browser) {
 			t.Errorf("%s: the line is shown from %v to %v", format, cue.Start, cue.End)
 		}
 	}
+}
+
+// testNames opens addresses and files whose names are no percent-encoded UTF-8.
+func testNames(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	name := start(t, s, "100%", "")
+	p := b.open(t, s.URL()+"/", english)
+	p.eval(t, fmt.Sprintf("location.href = %q", "/#/recordings/"+name), nil) // as a person writes it
+	p.until(t, `document.querySelector('h1').innerText === 'Recording of room 100%' && document.querySelector('.chip.recording')`)
+	p.eval(t, `location.href = '/#/recordings?room=100%'`, nil)
+	p.click(t, "tbody a.button", "Open")
+	p.until(t, `location.hash.includes('/100%25/') && document.querySelector('h1').innerText === 'Recording of room 100%' && document.querySelector('.chip.recording')`)
+	p.eval(t, `location.href = '/docs#100%'`, nil)
+	p.until(t, `document.querySelectorAll('.operation').length >= 8`)
+
+	film := filepath.Join(t.TempDir(), "film.mp4")
+	encode(t, film, "-f", "lavfi", "-i", "testsrc=duration=2:size=320x240", "-pix_fmt", "yuv420p")
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, film) }))
+	t.Cleanup(files.Close)
+	platform := talkcloudtest.NewPlain(t)
+	platform.Answer(talkcloud.PathGetUserRecordList, talkcloudtest.Body(fmt.Sprintf(`[%q]`, files.URL+"/42/%D6%D0%CE%C4.mp4"))) // GBK
+	host, port := platform.Host()
+	elsewhere := apitest.New(t, apitest.Platform(t, fmt.Sprintf("http://%s:%d", host, port)))
+	p = b.open(t, elsewhere.URL()+"/#/recordings?room=42", english)
+	p.allow("asks another host: " + files.URL)
+	p.click(t, "tbody a.button", "Play")
+	p.until(t, `document.querySelector('video')?.readyState >= 2 && document.querySelector('.files .name').innerText === '%D6%D0%CE%C4.mp4'`)
 }
 
 // testPassword is a room with passwords: the wrong one is refused in words, and the right one lets in and publishes.
@@ -385,9 +423,7 @@ func testReference(t *testing.T, b *browser) {
 func testTalkCloud(t *testing.T, b *browser) {
 	t.Helper()
 	film := filepath.Join(t.TempDir(), "teacher.mp4")
-	if out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=2:size=320x240", "-pix_fmt", "yuv420p", film).CombinedOutput(); err != nil {
-		t.Fatalf("ffmpeg: %v: %s", err, out)
-	}
+	encode(t, film, "-f", "lavfi", "-i", "testsrc=duration=2:size=320x240", "-pix_fmt", "yuv420p")
 	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, film) }))
 	t.Cleanup(files.Close)
 	platform := talkcloudtest.NewPlain(t)

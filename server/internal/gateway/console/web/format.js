@@ -97,3 +97,12 @@ export function tick() {
     if (node.textContent !== text) node.textContent = text;
   }
 }
+
+// decoded reads percent-encoding; what is none stays as it is.
+export function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

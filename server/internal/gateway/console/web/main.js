@@ -3,7 +3,7 @@
 // The console: one page whose views are told apart by what is behind the # of its address.
 
 import { announce, fill, h, say } from './dom.js';
-import { tick } from './format.js';
+import { decoded, tick } from './format.js';
 import { t } from './i18n.js';
 import { model } from './model.js';
 import { settings, shell } from './shell.js';
@@ -19,7 +19,7 @@ let shown = false;
 // A view is given its parameters and a signal that ends with it, and returns {title, body}.
 function show() {
   const [, path, query] = /^#?(\/[^?]*)?\??(.*)$/.exec(location.hash);
-  const parts = (path || '/').slice(1).split('/').map(decodeURIComponent);
+  const parts = (path || '/').slice(1).split('/').map(decoded);
   const parameters = new URLSearchParams(query);
   closing.abort();
   closing = new AbortController();

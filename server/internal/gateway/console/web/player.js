@@ -3,7 +3,7 @@
 // The player: one recording with its files, played in the page, with the chat as subtitles and as a list to seek by.
 
 import { fill, h, icon } from './dom.js';
-import { chip, endWord, formatWord, lasted, layoutWord, length, live, originWord, seconds, size, stateOf, time, totalSize, typeWord } from './format.js';
+import { chip, decoded, endWord, formatWord, lasted, layoutWord, length, live, originWord, seconds, size, stateOf, time, totalSize, typeWord } from './format.js';
 import { language, t } from './i18n.js';
 import { model } from './model.js';
 import { problem, stopButton } from './start.js';
@@ -21,7 +21,7 @@ function here(url) {
   return pathname.startsWith('/files/') ? pathname + search : url;
 }
 
-const nameOf = (url) => decodeURIComponent(new URL(url, location.href).pathname.split('/').pop()) || url;
+const nameOf = (url) => decoded(new URL(url, location.href).pathname.split('/').pop()) || url;
 const ofType = (f, type) => f.mediaType?.startsWith(type) || (!f.mediaType && type === 'video/' && /\.(mp4|webm|mkv)$/.test(nameOf(f.url)))
   || (!f.mediaType && type === 'audio/' && /\.(mp3|m4a)$/.test(nameOf(f.url)));
 

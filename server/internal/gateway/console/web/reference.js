@@ -3,6 +3,7 @@
 // The page that renders /openapi.json, and lets a reader try each call.
 
 import { field, fill, h, select } from './dom.js';
+import { decoded } from './format.js';
 import { t } from './i18n.js';
 import { authorized, logIn } from './login.js';
 import { shell } from './shell.js';
@@ -182,7 +183,7 @@ async function show() {
         h('summary', {}, h('code', {}, shortName(prefix + name))), prose(schemas[name].description), properties(schemas[name]),
         schemas[name].enum && h('ul', {}, schemas[name].enum.map((v) => h('li', {}, h('code', {}, String(v)))))))))));
   const open = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(decoded(location.hash.slice(1)));
     if (target?.tagName === 'DETAILS') target.open = true;
     target?.scrollIntoView();
   };
