@@ -6,6 +6,7 @@ package console_test
 
 import (
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,9 +15,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
 	"github.com/classrec/classrec/server/internal/auth"
@@ -46,6 +49,7 @@ func TestConsole(t *testing.T) {
 		test func(*testing.T, *browser)
 	}{
 		{"class", testClass}, // the longest
+		{"expired", testExpired},
 		{"inside", testInside},
 		{"password", testPassword},
 		{"keyboard", testKeyboard},
@@ -55,6 +59,7 @@ func TestConsole(t *testing.T) {
 		{"reference", testReference},
 		{"talkcloud", testTalkCloud},
 		{"names", testNames},
+		{"unplayable", testUnplayable},
 		{"login", testLogin},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -122,13 +127,100 @@ func testClass(t *testing.T, b *browser) {
 	}
 }
 
-// encode makes a film with ffmpeg.
+// enterRoom joins the classroom with camera and microphone, and without a password.
+func (b *browser) enterRoom(t *testing.T, s *apitest.Server, room string) *page {
+	t.Helper()
+	p := b.open(t, s.URL()+"/#/classroom?room="+room, english)
+	p.fill(t, "[name=nickname]", "Ada")
+	p.click(t, "form.door button", "Join")
+	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+	return p
+}
+
+// encode makes a film with ffmpeg, larger than what a browser fetches before it is asked to play.
 func encode(t *testing.T, file string, options ...string) {
 	t.Helper()
 	args := append([]string{"-v", "error", "-y"}, options...)
 	if out, err := exec.Command("ffmpeg", append(args, file)...).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v: %s", err, out)
 	}
+}
+
+// testExpired leaves the page of a recording open until its links have expired, several times: it seeks, goes on playing,
+// opens the file with its chat again, and downloads as if they had not.
+func testExpired(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t, func(cfg *server.Config) { cfg.FileLinkTTL = 3 * time.Second })
+	room := b.enterRoom(t, s, "9")
+	name := start(t, s, "9", `, "format": "RECORDING_FORMAT_WEBM"`)
+	room.fill(t, "[name=message]", "Still here?")
+	room.press(t, "Enter")
+	room.until(t, `document.querySelector('.log li')`)
+	room.until(t, `document.querySelector('.room video').currentTime > 1`)
+	s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, name)})
+	room.click(t, ".room button", "Leave")
+	wait(t, "the recording is available", func() bool {
+		return s.Must(t, apitest.Call{Name: apitest.Get, Request: fmt.Sprintf(`{"name": %q}`, name)}).GetState() == classrecv1.RecordingState_RECORDING_STATE_AVAILABLE
+	})
+	// A film that the browser does not fetch whole takes the file's place.
+	var film string
+	err := filepath.WalkDir(s.Dir(), func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".webm" {
+			film = path
+		}
+		return err
+	})
+	if err != nil || film == "" {
+		t.Fatalf("there is no file in %s: %v", s.Dir(), err)
+	}
+	encode(t, film, "-f", "lavfi", "-i", "testsrc=duration=60:size=320x240:rate=5", "-vf", "noise=alls=80:allf=t", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "3M")
+	size, err := os.Stat(film)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p := b.open(t, s.URL()+"/#/recordings/"+name, english)
+	p.allow("403")
+	downloads := t.TempDir()
+	p.call(t, "Page.setDownloadBehavior", map[string]any{"behavior": "allow", "downloadPath": downloads}, nil)
+	p.until(t, `document.querySelector('video')?.readyState >= 2 && document.querySelector('.stage .chat li')`)
+	expire := func() {
+		t.Helper()
+		var link string
+		p.eval(t, `document.querySelector('video').src`, &link)
+		wait(t, "the link has expired", func() bool {
+			r, err := s.HTTP().Head(link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Body.Close() == nil && r.StatusCode == http.StatusForbidden
+		})
+	}
+	fine := func(what, condition string) {
+		t.Helper()
+		p.until(t, `((v) => v && !v.error && !v.seeking && v.readyState >= 2 && `+condition+`)(document.querySelector('video'))`)
+		if text := p.text(t, ".screen [role=alert]"); text != "" {
+			t.Errorf("%s: the page says %q", what, text)
+		}
+	}
+	expire()
+	p.eval(t, `{ const v = document.querySelector('video'); v.playbackRate = 0.5; v.currentTime = 40; }`, nil)
+	fine("seeking", `v.currentTime === 40 && v.paused && v.playbackRate === 0.5`)
+	p.eval(t, `document.querySelector('video').play()`, nil)
+	expire()
+	p.eval(t, `document.querySelector('video').currentTime = 20`, nil)
+	fine("seeking while it plays", `v.currentTime > 20.2 && v.currentTime < 40 && !v.paused`)
+	p.eval(t, `document.querySelector('video').pause()`, nil)
+	expire()
+	p.click(t, ".files button.name", "webm")
+	fine("opening again", `v.currentTime > 0.1 && !v.paused`)
+	p.until(t, `document.querySelector('.stage .chat li')?.innerText.includes('Still here?')`)
+	expire()
+	p.click(t, ".files .playing a[download]", "Download")
+	wait(t, "the file is downloaded", func() bool {
+		got, err := os.Stat(filepath.Join(downloads, filepath.Base(film)))
+		return err == nil && got.Size() == size.Size()
+	})
 }
 
 // testInside records one file of everybody, WebM and Matroska, whose chat is inside, and looks for it as subtitles.
@@ -183,6 +275,32 @@ func testNames(t *testing.T, b *browser) {
 	p.allow("asks another host: " + files.URL)
 	p.click(t, "tbody a.button", "Play")
 	p.until(t, `document.querySelector('video')?.readyState >= 2 && document.querySelector('.files .name').innerText === '%D6%D0%CE%C4.mp4'`)
+}
+
+// testUnplayable opens a file that no browser plays: the page says so, and does not go on trying.
+func testUnplayable(t *testing.T, b *browser) {
+	t.Helper()
+	var asked atomic.Int32
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "video" {
+			asked.Add(1)
+		}
+		http.ServeContent(w, r, "teacher.mp4", time.Time{}, strings.NewReader(strings.Repeat("no film ", 1000)))
+	}))
+	t.Cleanup(files.Close)
+	platform := talkcloudtest.NewPlain(t)
+	platform.Answer(talkcloud.PathGetUserRecordList, talkcloudtest.Body(fmt.Sprintf(`[%q]`, files.URL+"/42/teacher.mp4")))
+	host, port := platform.Host()
+	s := apitest.New(t, apitest.Platform(t, fmt.Sprintf("http://%s:%d", host, port)))
+	p := b.open(t, s.URL()+"/#/recordings?room=42", english)
+	p.allow("asks another host: " + files.URL)
+	p.click(t, "tbody a.button", "Play")
+	p.until(t, `document.querySelector('.screen [role=alert]')?.innerText.includes('cannot play teacher.mp4')`)
+	before := asked.Load()
+	time.Sleep(time.Second)
+	if now := asked.Load(); now != before || now > 4 {
+		t.Errorf("the file was asked for %d times, %d of them afterwards", now, now-before)
+	}
 }
 
 // testPassword is a room with passwords: the wrong one is refused in words, and the right one lets in and publishes.

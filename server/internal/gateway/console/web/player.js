@@ -25,31 +25,86 @@ const nameOf = (url) => decoded(new URL(url, location.href).pathname.split('/').
 const ofType = (f, type) => f.mediaType?.startsWith(type) || (!f.mediaType && type === 'video/' && /\.(mp4|webm|mkv)$/.test(nameOf(f.url)))
   || (!f.mediaType && type === 'audio/' && /\.(mp3|m4a)$/.test(nameOf(f.url)));
 
-// stage shows one media file, and the chat with it: from a file of its own, or from inside the media file.
-function stage(file, chat, inside, signal) {
+// renewed puts new URLs into files, whose own may have expired: asked are the files as the API names them now.
+function renewed(files, asked) {
+  const path = (f) => new URL(f.url, location.href).pathname;
+  files.forEach((f, i) => {
+    const same = [asked[i], ...asked].find((other) => other && path(other) === path(f));
+    if (same) f.url = same.url;
+  });
+}
+
+// stage shows one media file, and the chat with it: from a file of its own, or from inside the media file. renew brings
+// the URLs of both up to date.
+function stage(file, chat, inside, renew, signal) {
   const sound = ofType(file, 'audio/');
   const wrong = h('div', { role: 'alert' });
   const player = h('video', { controls: true, preload: 'metadata', playsinline: true, class: sound ? 'sound' : '', 'aria-label': nameOf(file.url), src: here(file.url) });
   const side = h('section', { class: 'chat', 'aria-label': t('player.chat') });
-  player.addEventListener('error', () => fill(wrong, h('div', { class: 'problem' }, t('player.cannot', { name: nameOf(file.url) }))));
+  const silent = () => signal.aborted || fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('player.nochat')));
+  // A file that does not come gets a new URL, once until it has come again, and goes on where it was.
+  let tried = false;
+  const proceed = async () => {
+    if (signal.aborted) return;
+    if (tried) {
+      fill(wrong, h('div', { class: 'problem' }, t('player.cannot', { name: nameOf(file.url) })));
+      return;
+    }
+    tried = true;
+    const { paused } = player; // the browser pauses it next
+    try {
+      await renew();
+    } catch (error) {
+      if (!signal.aborted) problem(wrong, error);
+      return;
+    }
+    if (signal.aborted) return;
+    const { currentTime, playbackRate } = player;
+    player.addEventListener('loadedmetadata', () => { player.currentTime = currentTime; }, { once: true });
+    player.addEventListener('seeked', () => { tried = false; }, { once: true });
+    player.src = here(file.url);
+    player.playbackRate = playbackRate;
+    if (!paused) player.play().catch(() => {});
+  };
+  player.addEventListener('error', proceed);
   if (chat) {
     const track = h('track', { kind: 'subtitles', srclang: language, label: t('player.chat'), src: here(chat.url), default: true });
     player.append(track);
     track.addEventListener('load', () => lines(side, player, track.track));
-    track.addEventListener('error', () => fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('player.nochat'))));
+    track.addEventListener('error', () => renew().then(() => {
+      track.addEventListener('error', silent);
+      track.src = here(chat.url);
+    }, silent), { once: true });
     track.track.mode = 'showing';
   }
   if (inside) {
     fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('loading')));
-    chatOf(here(file.url), signal).then((cues) => {
+    const read = () => chatOf(here(file.url), signal);
+    read().catch(() => renew().then(read)).then((cues) => {
       const track = player.addTextTrack('subtitles', t('player.chat'), language);
       for (const cue of cues || []) track.addCue(new VTTCue(cue.start, cue.end, cue.text));
       track.mode = 'showing';
       lines(side, player, track);
-    }, () => signal.aborted || fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('player.nochat'))));
+    }, silent);
   }
   signal.addEventListener('abort', () => { player.pause(); player.removeAttribute('src'); player.load(); });
   return h('div', { class: chat || inside ? 'stage' : 'stage alone' }, h('div', { class: 'screen' }, player, wrong), (chat || inside) && side);
+}
+
+// downloadLink gets a new URL when it is used.
+function downloadLink(file, renew) {
+  let ready = false;
+  const link = h('a', { class: 'button small', href: here(file.url), download: nameOf(file.url), rel: 'noreferrer', target: new URL(here(file.url), location.href).origin === location.origin ? null : '_blank', onclick: (e) => {
+    if (ready) return;
+    e.preventDefault();
+    renew().catch(() => {}).then(() => { // without a new one, the old one may do
+      link.href = here(file.url);
+      ready = true;
+      link.click();
+      ready = false;
+    });
+  } }, icon('M8 1v8m0 0L4.5 5.5M8 9l3.5-3.5M2 14h12'), t('download'));
+  return link;
 }
 
 // lines lists what was said: each line seeks to its time, and the one that is shown now is marked.
@@ -86,12 +141,19 @@ export function player(signal, name) {
     const chat = files.find((f) => ofType(f, 'text/vtt'));
     const shown = h('div', {});
     const list = h('section', { class: 'panel files', 'aria-labelledby': 'files-title' });
+    let asking = null;
+    // renew asks for the recording again, once for all who want it at the same time. One without a name cannot be asked for.
+    const renew = () => {
+      if (!r.name) return Promise.resolve();
+      asking ||= api.get(r.name, signal).then((now) => renewed(files, now.files || [])).finally(() => { asking = null; });
+      return asking;
+    };
     const choose = (file, by) => {
       playing = file;
       end?.abort();
       end = new AbortController();
       const inside = settings.classroom && !chat && r.recordChat && /matroska|webm/.test(file.mediaType || '');
-      fill(shown, stage(file, chat, inside, AbortSignal.any([signal, end.signal])));
+      fill(shown, stage(file, chat, inside, renew, AbortSignal.any([signal, end.signal])));
       drawFiles();
       if (by) shown.querySelector('video').play().catch(() => {});
     };
@@ -101,7 +163,7 @@ export function player(signal, name) {
         plays ? h('button', { type: 'button', class: 'quiet name', 'aria-pressed': String(f === playing), onclick: () => { choose(f, true); list.querySelector('[aria-pressed=true]').focus(); } }, icon('M4 2.5v11l9-5.5z'), h('span', { class: 'id' }, nameOf(f.url)))
           : h('span', { class: 'name id' }, nameOf(f.url)),
         h('span', { class: 'dim num' }, [f.duration && length(seconds(f.duration)), Number(f.size) > 0 && size(f.size)].filter(Boolean).join(' · ')),
-        h('a', { class: 'button small', href: here(f.url), download: nameOf(f.url), rel: 'noreferrer', target: new URL(here(f.url), location.href).origin === location.origin ? null : '_blank' }, icon('M8 1v8m0 0L4.5 5.5M8 9l3.5-3.5M2 14h12'), t('download')));
+        downloadLink(f, renew));
     })));
     fill(body, head(r),
       media.length > 0 ? shown : h('div', { class: 'panel' }, h('p', { class: 'empty' }, waiting(r))),
