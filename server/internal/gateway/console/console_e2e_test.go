@@ -303,11 +303,12 @@ func testUnplayable(t *testing.T, b *browser) {
 	}
 }
 
-// testPassword is a room with passwords: the wrong one is refused in words, and the right one lets in and publishes.
+// testPassword is a room with passwords: the wrong one is refused in words; the right one lets in, records and stops. So
+// does a student's: the embedded platform lets every role begin a class.
 func testPassword(t *testing.T, b *browser) {
 	t.Helper()
 	rooms := filepath.Join(t.TempDir(), "rooms.yaml")
-	if err := os.WriteFile(rooms, []byte("rooms:\n  \"7\": {passwords: {teacher: right-one}}\n"), 0o600); err != nil {
+	if err := os.WriteFile(rooms, []byte("rooms:\n  \"7\": {passwords: {teacher: right-one, student: other-one}}\n  \"8\": {passwords: {teacher: third-one}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := apitest.New(t, func(cfg *server.Config) { cfg.RoomsFile = rooms })
@@ -316,11 +317,40 @@ func testPassword(t *testing.T, b *browser) {
 	p.fill(t, "[name=password]", "wrong-one")
 	p.click(t, "form.door button", "Join")
 	p.until(t, `document.querySelector('[role=alert]')?.innerText.includes('The room needs a password')`)
-	p.fill(t, "[name=password]", "right-one")
+	for _, password := range []string{"other-one", "right-one"} {
+		p.fill(t, "[name=password]", password)
+		p.click(t, "form.door button", "Join")
+		p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+		p.click(t, ".room button", "Record")
+		p.until(t, `document.querySelector('.room .chip.recording')`)
+		p.until(t, `document.querySelector('.room video').currentTime > 1`)
+		p.click(t, ".room button", "Stop")
+		p.click(t, ".room button.danger", "stop?")
+		p.until(t, `document.querySelector('.room a.button')?.innerText.includes('Play')`)
+		if password == "right-one" {
+			break
+		}
+		p.click(t, ".room button", "Leave")
+		p.until(t, `document.querySelector('form.door')`)
+	}
+	p.click(t, ".room a.button", "Play")
+	p.until(t, `document.querySelector('video')?.readyState >= 2 && document.querySelector('video').videoWidth > 0`)
+
+	// A class that somebody else has begun, in a room that the server is not in.
+	p = b.open(t, s.URL()+"/#/classroom?room=8", english)
+	p.fill(t, "[name=nickname]", "Eve")
+	p.fill(t, "[name=password]", "third-one")
 	p.click(t, "form.door button", "Join")
 	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
-	p.click(t, ".room button", "Leave")
-	p.until(t, `document.querySelector('form.door')`)
+	p.eval(t, `(async () => {
+		const { checkRoom, Member } = await import('/console/signaling.js');
+		const role = await checkRoom({ room: '8', password: 'third-one', nickname: 'Other', role: 0 });
+		const other = new Member({ room: '8', userId: 'other', nickname: 'Other', role });
+		await other.join();
+		await other.socket.emit('pubMsg', { name: 'ClassBegin', id: 'ClassBegin', toID: '__all', data: '{}' });
+	})()`, nil)
+	p.click(t, ".room button", "Stop")
+	p.until(t, `document.querySelector('.room button.primary')?.innerText.includes('Record')`)
 }
 
 // testPages lists more recordings than one page has.

@@ -153,11 +153,11 @@ async function enter(options, signal, left) {
         toggle('video', 'classroom.cam.on', 'classroom.cam.off', 'M1.5 4h8v8h-8zM9.5 7l5-2.5v7L9.5 9z'),
         h('button', { type: 'button', class: 'push', onclick: () => { leave(); left(); } }, t('classroom.leave'))),
       wrong),
-    h('div', { class: 'stack' }, recorder(member, both), people(member, both), chat(member, both)));
+    h('div', { class: 'stack' }, recorder(member, password, both), people(member, both), chat(member, both)));
 }
 
-// recorder starts and stops the recording of the room.
-function recorder(member, signal) {
+// recorder starts and stops the recording of the room, with the password that was given at the door.
+function recorder(member, password, signal) {
   const { room } = member;
   const place = h('section', { class: 'panel', 'aria-labelledby': 'recorder-title' });
   const wrong = h('div', { role: 'alert' });
@@ -174,14 +174,14 @@ function recorder(member, signal) {
     const start = h('button', { type: 'button', class: 'primary', onclick: () => busy(start, async () => {
       problem(wrong, null);
       try {
-        model.put(await api.start(room, { format: 'RECORDING_FORMAT_WEBM', recordType: 'RECORD_TYPE_LIST', requestId: api.newId() }));
+        model.put(await api.start(room, { format: 'RECORDING_FORMAT_WEBM', recordType: 'RECORD_TYPE_LIST', requestId: api.newId(), ...(password && { roomPassword: password }) }));
       } catch (error) {
         problem(wrong, error);
       }
     }) }, icon('M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2Z'), t('classroom.record'));
     const stop = on ? stopButton(on) : member.classOn && h('button', { type: 'button', onclick: () => busy(stop, async () => {
       try {
-        model.put(await api.stopRoom(room));
+        model.put(await api.stopRoom(room, password));
       } catch (error) {
         problem(wrong, error);
       }
