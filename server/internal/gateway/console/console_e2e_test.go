@@ -52,6 +52,7 @@ func TestConsole(t *testing.T) {
 		{"expired", testExpired},
 		{"inside", testInside},
 		{"password", testPassword},
+		{"leaving", testLeaving},
 		{"keyboard", testKeyboard},
 		{"pages", testPages},
 		{"chinese", testChinese},
@@ -351,6 +352,40 @@ func testPassword(t *testing.T, b *browser) {
 	})()`, nil)
 	p.click(t, ".room button", "Stop")
 	p.until(t, `document.querySelector('.room button.primary')?.innerText.includes('Record')`)
+}
+
+// testLeaving follows a link away from the classroom: while a class is on the page asks first, and the camera goes on.
+func testLeaving(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	p := b.enterRoom(t, s, "5")
+	p.allow("Data frame received after close") // what others are told crosses our leaving
+	name := start(t, s, "5", "")
+	p.until(t, `document.querySelector('.room .chip.recording')`)
+	const stays = `!document.querySelector('dialog') && location.hash === '#/classroom?room=5' && document.querySelector('.room .link.live')?.innerText.includes('Sending') &&
+		document.querySelector('.room video').srcObject.getTracks().every((track) => track.readyState === 'live')`
+	p.click(t, "header nav a", "Events")
+	p.until(t, `document.querySelector('dialog[open] h2')?.innerText === 'The class is on' && document.activeElement.innerText === 'Stay'`)
+	p.shoot(t, "leaving-light")
+	p.click(t, "dialog button", "Stay")
+	p.until(t, stays)
+	p.eval(t, "history.back()", nil) // to where it has just been kept
+	p.until(t, stays)
+	p.click(t, "header nav a", "Recordings")
+	p.until(t, `document.querySelector('dialog[open]')`)
+	p.press(t, "Escape")
+	p.until(t, stays)
+	p.click(t, "header nav a", "Events")
+	p.click(t, "dialog button", "Leave")
+	p.until(t, `!document.querySelector('dialog') && !document.querySelector('.room') && location.hash === '#/events' && document.querySelector('h1').innerText === 'Events'`)
+
+	// Not when there is nothing to lose: the class is over.
+	s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, name)})
+	p.eval(t, `location.href = '/#/classroom?room=5'`, nil)
+	p.click(t, "form.door button", "Join")
+	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('Sending')`)
+	p.click(t, "header nav a", "Rooms")
+	p.until(t, `document.querySelector('h1').innerText === 'Rooms' && !document.querySelector('dialog')`)
 }
 
 // testPages lists more recordings than one page has.

@@ -3,7 +3,7 @@
 // The classroom: a room of the embedded platform that one enters with camera and microphone, with the chat, and with the
 // button that records it.
 
-import { check, field, fill, h, icon, select } from './dom.js';
+import { ask, check, field, fill, h, icon, select } from './dom.js';
 import { chip, live } from './format.js';
 import { has, t } from './i18n.js';
 import { model } from './model.js';
@@ -20,16 +20,18 @@ function explained(error) {
   return new Error(key && has(key) ? `${t(key)} (${error.message})` : error.message);
 }
 
-// classroom is the view: first the door, then the room.
+// classroom is the view: first the door, then the room. It is not left without a question while the class is on.
 export function classroom(signal, parameters) {
   const body = h('div', {});
+  let on = null; // says whether a class would lose us
   const door = entrance(parameters, async (options) => {
-    const inside = await enter(options, signal, () => fill(body, door));
-    fill(body, inside);
-    inside.querySelector('h2').focus();
+    const room = await enter(options, signal, () => { on = null; fill(body, door); });
+    on = room.on;
+    fill(body, room.inside);
+    room.inside.querySelector('h2').focus();
   });
   fill(body, door);
-  return { title: t('nav.classroom'), body };
+  return { title: t('nav.classroom'), body, mayLeave: () => !on?.() || ask(t('leaving.title'), t('leaving.text'), t('leaving.stay'), t('classroom.leave')) };
 }
 
 // entrance is the form before the door.
@@ -69,7 +71,8 @@ function entrance(parameters, go) {
   wrong);
 }
 
-// enter takes somebody into a room, and returns what is seen there. Everything ends with signal, or by leaving.
+// enter takes somebody into a room, and returns what is seen there (inside), and whether a class is on (on). Everything ends
+// with signal, or by leaving.
 async function enter(options, signal, left) {
   const { room, password, camera, microphone } = options;
   const stream = camera || microphone
@@ -94,7 +97,8 @@ async function enter(options, signal, left) {
   }
   signal.addEventListener('abort', leave);
   addEventListener('pagehide', leave, { signal: both });
-  addEventListener('beforeunload', (e) => model.on(room) && e.preventDefault(), { signal: both });
+  const on = () => Boolean(model.on(room)) || member.classOn;
+  addEventListener('beforeunload', (e) => on() && e.preventDefault(), { signal: both });
 
   const wrong = h('div', { role: 'alert' });
   const state = h('span', { class: 'link connecting', role: 'status' });
@@ -144,7 +148,7 @@ async function enter(options, signal, left) {
     } }, icon(shape), t(on));
     return button;
   };
-  return h('div', { class: 'room' },
+  const inside = h('div', { class: 'room' },
     h('section', { class: 'panel', 'aria-labelledby': 'room-title' },
       h('h2', { id: 'room-title', tabindex: '-1' }, t('classroom.in', { room }), state),
       camera ? h('div', { class: 'screen' }, picture) : h('p', { class: 'empty' }, t(microphone ? 'classroom.soundonly' : 'classroom.chatonly')),
@@ -154,6 +158,7 @@ async function enter(options, signal, left) {
         h('button', { type: 'button', class: 'push', onclick: () => { leave(); left(); } }, t('classroom.leave'))),
       wrong),
     h('div', { class: 'stack' }, recorder(member, password, both), people(member, both), chat(member, both)));
+  return { inside, on };
 }
 
 // recorder starts and stops the recording of the room, with the password that was given at the door.

@@ -68,3 +68,16 @@ export function announce(text, more) {
   place.append(notice);
   setTimeout(() => notice.remove(), 12000);
 }
+
+// ask asks a question before something that has no way back, and resolves to whether it is to be done.
+export function ask(title, text, no, yes) {
+  return new Promise((resolve) => {
+    const stay = h('button', { type: 'button', onclick: () => dialog.close() }, no);
+    const dialog = h('dialog', { class: 'panel', 'aria-labelledby': 'ask-title', 'aria-describedby': 'ask-text', onclose: () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); } },
+      h('h2', { id: 'ask-title' }, title), h('p', { id: 'ask-text' }, text),
+      h('div', { class: 'buttons' }, stay, h('button', { type: 'button', class: 'danger', onclick: () => dialog.close('yes') }, yes)));
+    document.body.append(dialog);
+    dialog.showModal();
+    stay.focus();
+  });
+}

@@ -15,8 +15,11 @@ const main = h('main', { id: 'main', tabindex: '-1' });
 const { mark, status } = shell(main);
 let closing = new AbortController();
 let shown = false;
+let mayLeave = null; // of the view that is shown
+let asking = false;
 
-// A view is given its parameters and a signal that ends with it, and returns {title, body}.
+// A view is given its parameters and a signal that ends with it, and returns {title, body, mayLeave}. mayLeave, where there
+// is one, may answer, or promise, that the view stays.
 function show() {
   const [, path, query] = /^#?(\/[^?]*)?\??(.*)$/.exec(location.hash);
   const parts = (path || '/').slice(1).split('/').map(decoded);
@@ -33,7 +36,8 @@ function show() {
       default: return { title: t('missing.title'), body: h('p', { class: 'empty' }, t('missing.text'), ' ', h('a', { href: '#/' }, t('nav.rooms'))) };
     }
   };
-  const { title, body } = view();
+  const { title, body, mayLeave: asks } = view();
+  mayLeave = asks;
   document.querySelectorAll('.notice').forEach((n) => n.remove());
   document.title = `${title} · classrec`;
   mark('/#/' + parts[0]);
@@ -43,6 +47,16 @@ function show() {
     scrollTo(0, 0);
   }
   shown = true;
+}
+
+// leave shows what the address has become, or makes it again what it was.
+async function leave({ oldURL }) {
+  if (asking) return;
+  asking = true;
+  const go = !mayLeave || await mayLeave();
+  asking = false;
+  if (go) show();
+  else history.replaceState(null, '', oldURL);
 }
 
 function showLink() {
@@ -63,7 +77,7 @@ model.addEventListener('ready', ({ detail: r }) => {
   if (seen) say(text);
   else announce(text, h('a', { href: playerLink(r.name) }, t(failed ? 'why' : 'play')));
 });
-addEventListener('hashchange', show);
+addEventListener('hashchange', leave);
 setInterval(tick, 500);
 showLink();
 show();
