@@ -56,6 +56,7 @@ func TestConsole(t *testing.T) {
 		{"keyboard", testKeyboard},
 		{"pages", testPages},
 		{"chinese", testChinese},
+		{"chinese class", testChineseClass},
 		{"errors", testErrors},
 		{"reference", testReference},
 		{"talkcloud", testTalkCloud},
@@ -521,6 +522,86 @@ func testChinese(t *testing.T, b *browser) {
 	p.shoot(t, "docs-zh-light")
 	p.click(t, "header button", "English")
 	p.until(t, `document.documentElement.lang.startsWith('en') && document.querySelector('header nav')?.innerText.includes('Recordings')`)
+}
+
+// testChineseClass is a class, its recording, errors and the login in Chinese: what the server says in English is marked as
+// such.
+func testChineseClass(t *testing.T, b *browser) {
+	t.Helper()
+	dir := t.TempDir()
+	rooms := filepath.Join(dir, "rooms.yaml")
+	if err := os.WriteFile(rooms, []byte("rooms:\n  \"7\": {passwords: {teacher: right-one}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens := auth.TokenFile{Path: filepath.Join(dir, "tokens.json")}
+	_, token, err := tokens.Create(auth.Token{Name: "me", Scopes: []auth.Scope{auth.ScopeStart, auth.ScopeStop, auth.ScopeWatch, auth.ScopeList}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := apitest.New(t, func(cfg *server.Config) { cfg.RoomsFile, cfg.TokensFile = rooms, tokens.Path })
+	p := b.open(t, s.URL()+"/docs", chinese)
+	p.allow("the server responded with a status of") // the errors that are asked for
+	p.goTo(t, s.URL()+"/#/classroom?room=7")
+	p.until(t, `document.querySelector('dialog.login[open]')`)
+	p.fill(t, "[name=token]", "crt_wrong")
+	p.click(t, "dialog button", "登录")
+	p.until(t, `document.querySelector('dialog.login .problem')`)
+	p.shoot(t, "login-zh")
+	p.translated(t, "login")
+	p.fill(t, "[name=token]", token)
+	p.click(t, "dialog button", "登录")
+	p.until(t, `!document.querySelector('dialog') && document.querySelector('header .link.live')`)
+
+	p.fill(t, "[name=nickname]", "张老师")
+	p.fill(t, "[name=password]", "wrong")
+	p.click(t, "form.door button", "加入")
+	p.until(t, `document.querySelector('[role=alert]')?.innerText.includes('密码不正确。 (checkroom: 4008)')`)
+	p.translated(t, "the door's error")
+	p.fill(t, "[name=password]", "right-one")
+	p.click(t, "form.door button", "加入")
+	p.until(t, `document.querySelector('.room .link.live')?.innerText.includes('正在发送')`)
+	p.translated(t, "room")
+	p.click(t, ".room button", "录制")
+	p.until(t, `document.querySelector('.room .chip.recording')`)
+	p.fill(t, "[name=message]", "大家好")
+	p.press(t, "Enter")
+	p.until(t, `document.querySelector('.log li') && document.querySelector('.room video').currentTime > 1`)
+	p.click(t, "header nav a", "房间")
+	p.until(t, `document.querySelector('dialog[open]')`)
+	p.translated(t, "question")
+	p.click(t, "dialog button", "留下")
+	p.click(t, ".room button", "停止")
+	p.click(t, ".room button.danger", "确定停止")
+	p.until(t, `document.querySelector('.room a.button')?.innerText.includes('播放')`)
+	p.shootAll(t, "classroom-zh")
+	p.translated(t, "room, recorded")
+	p.click(t, ".room a.button", "播放")
+	p.until(t, `document.querySelector('.stage .chat li') && document.querySelector('video')?.readyState >= 2`)
+	p.shootAll(t, "player-zh")
+	p.translated(t, "player")
+
+	p.eval(t, `location.href = '/#/'`, nil)
+	for range 2 { // the second time the class is on
+		p.fill(t, "[name=room]", "语文")
+		p.click(t, "button", "开始录制")
+		p.until(t, `document.querySelector('tbody .chip.recording')`)
+	}
+	p.until(t, `document.querySelector('[role=alert]')?.innerText.includes('该房间已有课堂正在进行。 (')`)
+	p.translated(t, "error")
+	p.eval(t, `document.querySelector('details').open = true`, nil)
+	p.fill(t, "[name=userId]", "a/b")
+	p.click(t, "button", "开始录制")
+	p.until(t, `document.querySelector('[role=alert]').innerText.includes('某个字段不符合要求')`)
+	p.shootAll(t, "error-zh")
+	p.translated(t, "field error")
+	for address, ready := range map[string]string{
+		"/#/nowhere":                           `document.querySelector('.empty')`,
+		"/#/recordings/rooms/42/recordings/17": `document.querySelector('.problem')?.innerText.includes('没有这个录制')`,
+	} {
+		p.eval(t, fmt.Sprintf("location.href = %q", address), nil)
+		p.until(t, ready)
+		p.translated(t, address)
+	}
 }
 
 // translated looks for words that are not Chinese.

@@ -20,12 +20,12 @@ export class ApiError extends Error {
   }
 }
 
-// words says what went wrong, and why, in the reader's language as far as it is known.
-export function words(error) {
-  if (!(error instanceof ApiError)) return String(error?.message || error);
+// told says what went wrong, and why: in the reader's language as far as it is known, and what there is in English beside it.
+export function told(error) {
+  if (!(error instanceof ApiError)) return [error?.words || '', String(error?.message || error)];
   const key = `error.${error.reason}`;
-  if (!has(key)) return error.message;
-  return error.fields.length > 0 ? t(key, error.metadata) : `${t(key, error.metadata)} (${error.message})`; // fields are told one by one
+  if (!has(key)) return ['', error.message];
+  return [t(key, error.metadata), error.fields.length > 0 ? '' : error.message]; // fields are told one by one
 }
 
 async function request(path, options) {

@@ -5,7 +5,7 @@
 
 import { ask, check, field, fill, h, icon, select } from './dom.js';
 import { chip, live } from './format.js';
-import { has, t } from './i18n.js';
+import { t } from './i18n.js';
 import { model } from './model.js';
 import { busy, problem, stopButton } from './start.js';
 import { playerLink } from './views.js';
@@ -17,7 +17,7 @@ const rememberedName = 'classrec.nickname';
 // explained says in words why camera, room or media are not to be had.
 function explained(error) {
   const key = { NotAllowedError: 'camera.denied', NotFoundError: 'camera.none', NotReadableError: 'camera.busy', 4007: 'room.none', 4008: 'room.password', 401: 'room.password' }[error.code >= 400 ? error.code : error.name];
-  return new Error(key && has(key) ? `${t(key)} (${error.message})` : error.message);
+  return Object.assign(new Error(error.message), { words: key && t(key) });
 }
 
 // classroom is the view: first the door, then the room. It is not left without a question while the class is on.

@@ -60,7 +60,7 @@ export function say(text) {
   fill(document.getElementById('said'), text);
 }
 
-// announce shows a notice for a while; more is a node beside the text.
+// announce shows a notice for a while: text, or a node, and another beside it.
 export function announce(text, more) {
   const place = document.getElementById('notices');
   if (!place) return;

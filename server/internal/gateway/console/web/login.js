@@ -40,7 +40,7 @@ export function logIn(used) {
       } },
         h('h2', { id: 'login-title' }, t('login.title')),
         loggedIn() && h('div', { class: 'problem', role: 'alert' }, t('login.refused')),
-        field(t('login.token'), token, t('login.hint')),
+        field(t('login.token'), token, t('login.hint').split('`').map((piece, i) => (i % 2 ? h('code', {}, piece) : piece))),
         h('div', { class: 'buttons' }, h('button', { class: 'primary', type: 'submit' }, t('login.enter')))));
     dialog.addEventListener('cancel', (e) => e.preventDefault()); // nothing can be seen without
     document.body.append(dialog);

@@ -7,7 +7,7 @@ import { decoded, tick } from './format.js';
 import { t } from './i18n.js';
 import { model } from './model.js';
 import { settings, shell } from './shell.js';
-import { words } from './api.js';
+import { told } from './api.js';
 import { events, player, playerLink, recordings, rooms } from './views.js';
 import { classroom } from './classroom.js';
 
@@ -62,7 +62,7 @@ async function leave({ oldURL }) {
 function showLink() {
   const { state, error } = model.link;
   status.className = `link ${state}`;
-  status.title = error ? words(error) : '';
+  status.title = error ? told(error).filter(Boolean).join(' ') : '';
   const text = t(`link.${state}`);
   if (status.textContent !== text) fill(status, h('span', { class: 'dot', 'aria-hidden': 'true' }), h('span', { class: 'words' }, text));
 }

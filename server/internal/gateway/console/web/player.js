@@ -198,7 +198,7 @@ export function player(signal, name) {
 function waiting(r) {
   switch (stateOf(r)) {
     case 'AVAILABLE': return t('player.nothing');
-    case 'FAILED': return [h('strong', {}, t('player.failed')), h('br'), r.failure?.message || ''];
+    case 'FAILED': return [h('strong', {}, t('player.failed')), h('br'), h('span', { lang: 'en' }, r.failure?.message || '')];
     case 'PROCESSING': return t('player.processing');
     default: return t('player.live');
   }
@@ -215,6 +215,6 @@ function facts(r) {
     fact(t('began'), r.recordTime && time(r.recordTime, 'full')), fact(t('ended'), r.stopTime && time(r.stopTime, 'full'), ' ', r.stopTime && h('span', { class: 'dim' }, endWord(r))),
     fact(t('start.type'), typeWord(r)), fact(t('start.format'), formatWord(r)), r.recordType === 'RECORD_TYPE_MIX' && fact(t('start.layout'), layoutWord(r)),
     fact(t('player.chat'), t(r.recordChat ? 'yes' : 'no')), fact(t('start.limit'), r.maxDuration && length(seconds(r.maxDuration))),
-    r.gaps?.length > 0 && fact(t('player.gaps'), h('ul', {}, r.gaps.map((g) => h('li', {}, time(g.startTime), ' – ', time(g.endTime), ' ', g.reason)))),
-    r.failure && fact(t('player.failure'), r.failure.message)));
+    r.gaps?.length > 0 && fact(t('player.gaps'), h('ul', {}, r.gaps.map((g) => h('li', {}, time(g.startTime), ' – ', time(g.endTime), ' ', h('span', { lang: 'en' }, g.reason))))),
+    r.failure && fact(t('player.failure'), h('span', { lang: 'en' }, r.failure.message))));
 }

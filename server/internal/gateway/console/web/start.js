@@ -11,6 +11,12 @@ const formats = ['WEBM', 'MKV', 'MP4'];
 const types = ['LIST', 'FILE', 'MIX', 'MP3'];
 const layouts = ['LANDSCAPE', 'PORTRAIT'];
 
+// explanation is an error in words; those that are English in any language are marked as such.
+function explanation(error) {
+  const [text, english] = api.told(error);
+  return h('span', {}, text, text && english && ' ', english && h('span', { lang: 'en' }, text ? `(${english})` : english));
+}
+
 // problem shows an error in words at place, and marks the controls that it is about.
 export function problem(place, error, controls = {}) {
   for (const control of Object.values(controls)) control.removeAttribute('aria-invalid');
@@ -20,9 +26,9 @@ export function problem(place, error, controls = {}) {
   }
   const reason = error.reason && h('code', {}, error.reason);
   const live = error.reason === 'CLASS_ALREADY_BEGUN' && error.metadata.recording;
-  fill(place, h('div', { class: 'problem' }, h('span', {}, api.words(error)), ' ', reason,
-    (error.fields || []).map((f) => h('div', {}, h('code', {}, f.field), ' ', f.description)),
-    live && h('div', {}, t('error.live', { recording: live }))));
+  fill(place, h('div', { class: 'problem' }, explanation(error), ' ', reason,
+    (error.fields || []).map((f) => h('div', {}, h('code', {}, f.field), ' ', h('span', { lang: 'en' }, f.description))),
+    live && h('div', {}, t('error.live'), ' ', h('code', {}, live))));
   let first = null;
   for (const f of error.fields || []) {
     const control = controls[f.field];
@@ -143,4 +149,4 @@ function twice(props, label, act, ready = () => true) {
 
 // stopButton ends a recording.
 export const stopButton = (r) => twice({ class: 'small' }, 'stop', () =>
-  api.stop(r.name).then((stopped) => model.put(stopped), (error) => announce(api.words(error))));
+  api.stop(r.name).then((stopped) => model.put(stopped), (error) => announce(explanation(error))));
