@@ -19,6 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
@@ -54,6 +57,8 @@ func TestConsole(t *testing.T) {
 		{"password", testPassword},
 		{"leaving", testLeaving},
 		{"keyboard", testKeyboard},
+		{"form", testForm},
+		{"colors", testColors},
 		{"pages", testPages},
 		{"chinese", testChinese},
 		{"chinese class", testChineseClass},
@@ -354,6 +359,138 @@ func testPassword(t *testing.T, b *browser) {
 	p.click(t, ".room button", "Stop")
 	p.until(t, `document.querySelector('.room button.primary')?.innerText.includes('Record')`)
 }
+
+// testForm fills in every field of the form that starts a recording, and wants each of them in the recording.
+func testForm(t *testing.T, b *browser) {
+	t.Helper()
+	rooms := filepath.Join(t.TempDir(), "rooms.yaml")
+	if err := os.WriteFile(rooms, []byte("rooms:\n  \"88\": {passwords: {teacher: right-one}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := apitest.New(t, func(cfg *server.Config) { cfg.RoomsFile, cfg.FFmpeg = rooms, "" })
+	p := b.open(t, s.URL()+"/", english)
+	p.until(t, `document.querySelector('header .link.live')`)
+	p.eval(t, `document.querySelector('details').open = true`, nil)
+	choose := func(name, value string) {
+		t.Helper()
+		p.eval(t, fmt.Sprintf(`{ const e = document.querySelector('[name=%s]'); e.value = %q; e.dispatchEvent(new Event('change')); }`, name, value), nil)
+	}
+	// started returns the recording that begins when the form is sent, after comparing it with what is wanted.
+	started := func(want *classrecv1.Recording) *classrecv1.Recording {
+		t.Helper()
+		p.click(t, "button", "Start recording")
+		p.until(t, `document.querySelector('tbody .chip.recording')`)
+		var name string
+		p.eval(t, `document.querySelector('tbody .chip.recording').closest('tr').dataset.name`, &name)
+		got := s.Must(t, apitest.Call{Name: apitest.Get, Request: fmt.Sprintf(`{"name": %q}`, name)})
+		shown := &classrecv1.Recording{
+			Room: got.GetRoom(), UserId: got.GetUserId(), Format: got.GetFormat(), RecordType: got.GetRecordType(), Layout: got.GetLayout(),
+			RecordChat: got.GetRecordChat(), MaxDuration: got.GetMaxDuration(), State: got.GetState(), Origin: got.GetOrigin(),
+		}
+		want.State, want.Origin = classrecv1.RecordingState_RECORDING_STATE_RECORDING, classrecv1.RecordingOrigin_RECORDING_ORIGIN_API
+		if !proto.Equal(shown, want) {
+			t.Errorf("recorded is %v, and not %v", shown, want)
+		}
+		return got
+	}
+	p.fill(t, "[name=room]", "88")
+	p.fill(t, "[name=roomPassword]", "right-one")
+	p.fill(t, "[name=userId]", "teacher-7")
+	p.fill(t, "[name=nickname]", "Recorder 录")
+	p.fill(t, "[name=maxDuration]", "45")
+	p.fill(t, "[name=requestId]", "request-1")
+	choose("recordType", "RECORD_TYPE_FILE")
+	choose("format", "RECORDING_FORMAT_MP4")
+	p.eval(t, `document.querySelector('[name=recordChat]').click()`, nil)
+	got := started(&classrecv1.Recording{
+		Room: "88", UserId: "teacher-7", Format: classrecv1.RecordingFormat_RECORDING_FORMAT_MP4, RecordType: classrecv1.RecordType_RECORD_TYPE_FILE,
+		Layout: classrecv1.RecordingLayout_RECORDING_LAYOUT_LANDSCAPE, MaxDuration: durationpb.New(45 * time.Minute),
+	})
+	again := s.Must(t, apitest.Call{Name: apitest.Start, Request: `{"room": "88", "room_password": "right-one", "user_id": "teacher-7", "nickname": "Recorder 录",
+		"max_duration": "2700s", "request_id": "request-1", "record_type": "RECORD_TYPE_FILE", "format": "RECORDING_FORMAT_MP4", "record_chat": false}`})
+	if again.GetName() != got.GetName() {
+		t.Errorf("the same request is %s, and then %s", got.GetName(), again.GetName())
+	}
+	inside := b.open(t, s.URL()+"/#/classroom?room=88", english)
+	inside.eval(t, `document.querySelectorAll('.door [type=checkbox]').forEach((e) => { e.checked = false; })`, nil)
+	inside.fill(t, "[name=nickname]", "Eve")
+	inside.fill(t, "[name=password]", "right-one")
+	inside.click(t, "form.door button", "Join")
+	inside.until(t, `document.querySelector('.people')?.innerText.includes('Recorder 录')`)
+	s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, got.GetName())})
+	p.until(t, `!document.querySelector('tbody .chip.recording')`)
+
+	choose("recordType", "RECORD_TYPE_MIX") // the layout is of this one only
+	choose("layout", "RECORDING_LAYOUT_PORTRAIT")
+	p.eval(t, `document.querySelector('[name=recordChat]').click()`, nil)
+	mixed := started(&classrecv1.Recording{
+		Room: "88", UserId: "teacher-7", Format: classrecv1.RecordingFormat_RECORDING_FORMAT_MKV, RecordType: classrecv1.RecordType_RECORD_TYPE_MIX,
+		Layout: classrecv1.RecordingLayout_RECORDING_LAYOUT_PORTRAIT, RecordChat: true, MaxDuration: durationpb.New(45 * time.Minute),
+	})
+	if mixed.GetName() == got.GetName() {
+		t.Error("the request id is used twice")
+	}
+}
+
+// testColors wants other colors in the dark, and every text to be readable on its ground (WCAG 2, 1.4.3: 4.5 to 1).
+func testColors(t *testing.T, b *browser) {
+	t.Helper()
+	s := apitest.New(t)
+	done := start(t, s, "over", "")
+	s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, done)})
+	start(t, s, "on", "")
+	p := b.open(t, s.URL()+"/", english)
+	p.allow("the server responded with a status of") // the error that is asked for
+	p.until(t, `document.querySelector('tbody .chip.recording') && document.querySelector('.feed li')`)
+	p.fill(t, "[name=room]", "on")
+	p.click(t, "button", "Start recording")
+	p.until(t, `document.querySelector('.problem')`)
+	for _, address := range []string{"", "/#/events", "/#/recordings?room=over", "/#/recordings/" + done, "/#/classroom", "/docs"} {
+		if address != "" {
+			p.eval(t, fmt.Sprintf("location.href = %q", address), nil)
+			p.until(t, `document.querySelector('main h1') && !document.querySelector('main').innerText.includes('Loading')`)
+		}
+		grounds := map[string]string{}
+		for _, l := range looks() {
+			p.look(t, l)
+			var seen struct {
+				Ground string
+				Texts  int
+				Faint  []string
+			}
+			p.eval(t, contrasts, &seen)
+			grounds[l.name] = seen.Ground
+			if seen.Texts < 8 {
+				t.Errorf("%s, %s: only %d texts are seen", address, l.name, seen.Texts)
+			}
+			for _, text := range seen.Faint {
+				t.Errorf("%s, %s: %s", address, l.name, text)
+			}
+		}
+		if grounds["dark"] == grounds["light"] {
+			t.Errorf("%s: the ground is %s in the dark too", address, grounds["dark"])
+		}
+	}
+}
+
+// contrasts looks at every text that can be seen: how much of them there is, and which are fainter than 4.5 to 1. A control
+// that cannot be used may be.
+const contrasts = `(() => {
+	const parts = (color) => color.match(/[\d.]+/g).map(Number);
+	const light = (color) => { const [r, g, b] = parts(color).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+	const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if ((parts(c)[3] ?? 1) === 1) return c; } return 'rgb(255, 255, 255)'; };
+	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	const seen = { Ground: getComputedStyle(document.body).backgroundColor, Texts: 0, Faint: [] };
+	while (walk.nextNode()) {
+		const e = walk.currentNode.parentElement;
+		if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest('noscript, :disabled, .unseen, caption')) continue;
+		seen.Texts++;
+		const [one, other] = [light(getComputedStyle(e).color), light(ground(e))].sort((a, b) => b - a);
+		const contrast = (one + 0.05) / (other + 0.05);
+		if (contrast < 4.5) seen.Faint.push(contrast.toFixed(2) + ' to 1: ' + walk.currentNode.data.trim().slice(0, 40));
+	}
+	return seen;
+})()`
 
 // testLeaving follows a link away from the classroom: while a class is on the page asks first, and the camera goes on.
 func testLeaving(t *testing.T, b *browser) {
