@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -189,6 +190,38 @@ func TestSources(t *testing.T) {
 	}
 	if total > 160<<10 {
 		t.Errorf("the pages have %d bytes: small is what they have to be", total)
+	}
+}
+
+// TestSize holds the pages to the size that docs/console.md names.
+func TestSize(t *testing.T) {
+	t.Parallel()
+	h := newConsole(t, console.Config{Classroom: true})
+	total := 0
+	for name := range sources(t) {
+		path := console.Prefix + name
+		switch name {
+		case "index.html":
+			path = "/"
+		case "docs.html":
+			path = "/docs"
+		}
+		r := get(t, h, "GET", path, "Accept-Encoding", "gzip")
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, r.Status)
+		}
+		total += len(body(t, r))
+	}
+	text, err := os.ReadFile("../../../../docs/console.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := regexp.MustCompile(`less\s+than\s+(\d+)\s+kB\s+compressed`).FindSubmatch(text)
+	if bound == nil {
+		t.Fatal("docs/console.md names no size")
+	}
+	if kB, err := strconv.Atoi(string(bound[1])); err != nil || total >= kB*1000 || total < kB*800 {
+		t.Errorf("the pages have %d bytes compressed, and docs/console.md says less than %d kB: %v", total, kB, err)
 	}
 }
 
