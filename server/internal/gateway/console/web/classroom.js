@@ -84,8 +84,7 @@ async function enter(options, signal, left) {
   const member = new Member({ room, userId: 'web-' + api.newId().slice(0, 8), nickname: options.nickname, role: options.role });
   const leave = () => {
     end.abort();
-    sending?.close();
-    member.leave();
+    Promise.resolve(sending?.close()).finally(() => member.leave()); // in this order: who leaves sends nothing any more
     for (const track of stream.getTracks()) track.stop();
   };
   try {

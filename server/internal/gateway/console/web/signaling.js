@@ -161,11 +161,11 @@ const gathering = 1500; // ms; a candidate that comes later is found by the serv
 export async function publish({ room, userId, password, stream }, state) {
   const pc = new RTCPeerConnection({ iceServers: [] });
   let session = null;
+  let closed = null;
   const close = () => {
     // The server ends the connection, so that it knows the session when it is asked to.
-    if (session) fetch(session, { method: 'DELETE', keepalive: true }).catch(() => {}).finally(() => pc.close());
-    else pc.close();
-    session = null;
+    closed ||= session ? fetch(session, { method: 'DELETE', keepalive: true }).catch(() => {}).finally(() => pc.close()) : Promise.resolve(pc.close());
+    return closed;
   };
   pc.onconnectionstatechange = () => state(pc.connectionState);
   try {
