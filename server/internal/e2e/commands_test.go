@@ -415,11 +415,11 @@ func (r *reader) stopServers(t *testing.T) {
 // start starts commands as the comment at the top says.
 func (r *reader) start(t *testing.T, commands string) *process {
 	t.Helper()
-	dir := r.dir
+	dir, prepared := r.dir, preparations[r.document]
 	if inTree.MatchString(commands) {
-		dir = repository
+		dir, prepared = repository, "" // where nothing is to be left
 	}
-	script := "set -eu -o pipefail\n" + preparations[r.document] + "\n" + r.real(comment.ReplaceAllString(commands, ""))
+	script := "set -eu -o pipefail\n" + prepared + "\n" + r.real(comment.ReplaceAllString(commands, ""))
 	return start(t, dir, r.env, script)
 }
 
