@@ -7,8 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/auth"
@@ -79,14 +83,54 @@ func (c Config) refuseOpenRooms() error {
 		return nil
 	}
 	var errs []error
-	for _, door := range [][2]string{{"--room-listen", c.RoomListen}, {"--room-http-listen", c.RoomHTTPListen}} {
-		if flag, address := door[0], door[1]; address != "" && !loopback(address) {
-			errs = append(errs, fmt.Errorf("%s: %s is open to the network, and so is every room: "+
-				"set --rooms-file with passwords and --strict-rooms, or listen on 127.0.0.1; "+
-				"--insecure-no-auth is for a proxy in front that asks", flag, address))
-		}
+	for _, door := range c.openRoomDoors() {
+		errs = append(errs, fmt.Errorf("%s is open to the network, and so is every room: "+
+			"set --rooms-file with passwords and --strict-rooms, or listen on 127.0.0.1; "+
+			"--insecure-no-auth is for a proxy in front that asks", door))
 	}
 	return errors.Join(errs...)
+}
+
+// openRoomDoors are those doors of the embedded platform that are not this
+// machine's own alone: flags with their addresses. --http-listen is none of them:
+// see [Server.classroom].
+func (c Config) openRoomDoors() (open []string) {
+	for _, door := range [][2]string{{"--room-listen", c.RoomListen}, {"--room-http-listen", c.RoomHTTPListen}} {
+		if flag, address := door[0], door[1]; address != "" && !loopback(address) {
+			open = append(open, flag+": "+address)
+		}
+	}
+	return open
+}
+
+// refuseRoomsWithoutPassword finds rooms of the file that would be open to the
+// network though there are no others (StrictRooms).
+func (c Config) refuseRoomsWithoutPassword(rooms roomConfigs) error {
+	open := c.openRoomDoors()
+	if c.InsecureNoAuth || len(open) == 0 {
+		return nil
+	}
+	for _, id := range slices.Sorted(maps.Keys(rooms)) {
+		if len(rooms[id].Passwords) == 0 {
+			return fmt.Errorf("--rooms-file: room %q has no passwords, and is open to the network by %s: "+
+				"give it passwords, or listen on 127.0.0.1; --insecure-no-auth is for a proxy in front that asks", id, strings.Join(open, ", "))
+		}
+	}
+	return nil
+}
+
+// classroom is what the HTTP port has of the embedded platform. Where anybody is
+// asked who he is, it opens the rooms that have passwords: what a browser and the
+// vendor's wire can show is these, and no credential of ours.
+func (s *Server) classroom() http.Handler {
+	open, closed := s.room.Handler(), s.room.PasswordsHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.auth.On() {
+			closed.ServeHTTP(w, r)
+			return
+		}
+		open.ServeHTTP(w, r)
+	})
 }
 
 // loopback says whether an address to listen on is reached from this machine

@@ -3,6 +3,12 @@
 package server_test
 
 import (
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +20,8 @@ import (
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/auth"
+	"github.com/classrec/classrec/server/internal/socketio"
+	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
 // newToken makes a token in the file of a data directory.
@@ -30,6 +38,11 @@ func newToken(t *testing.T, dir string, token auth.Token) (auth.Token, string) {
 // what to set.
 func TestNew_RefusesToBeOpen(t *testing.T) {
 	t.Parallel()
+	rooms := func(c *server.Config, text string) {
+		c.RoomsFile, c.StrictRooms = filepath.Join(c.DataDir, "rooms.yaml"), true
+		mustWrite(t, c.RoomsFile, text)
+	}
+	const locked, ajar = "rooms: {'42': {passwords: {teacher: t}}}", "rooms: {'42': {passwords: {teacher: t}}, '43': {name: Maths}}"
 	for name, tc := range map[string]struct {
 		change func(*server.Config)
 		flag   string // "": it is taken
@@ -41,6 +54,11 @@ func TestNew_RefusesToBeOpen(t *testing.T) {
 		"a name":                 {func(c *server.Config) { c.GRPCListen = "classrec.example:0" }, "--grpc-listen"},
 		"rooms everywhere":       {func(c *server.Config) { c.RoomListen = ":0" }, "--room-listen"},
 		"rooms, http everywhere": {func(c *server.Config) { c.RoomHTTPListen = ":0" }, "--room-http-listen"},
+		"rooms, not strict":      {func(c *server.Config) { c.RoomListen = ":0"; rooms(c, locked); c.StrictRooms = false }, "--room-listen"},
+		"rooms with passwords":   {func(c *server.Config) { c.RoomListen, c.RoomHTTPListen = ":0", ":0"; rooms(c, locked) }, ""},
+		"a room without":         {func(c *server.Config) { c.RoomListen = ":0"; rooms(c, ajar) }, `room "43" has no passwords, and is open to the network by --room-listen`},
+		"a room without, http":   {func(c *server.Config) { c.RoomHTTPListen = ":0"; rooms(c, ajar) }, `room "43" has no passwords, and is open to the network by --room-http-listen`},
+		"a room without, here":   {func(c *server.Config) { rooms(c, ajar) }, ""},
 		"localhost":              {func(c *server.Config) { c.GRPCListen = "localhost:0" }, ""},
 		"on purpose":             {func(c *server.Config) { c.GRPCListen, c.RoomListen, c.InsecureNoAuth = ":0", ":0", true }, ""},
 		"with tokens":            {func(c *server.Config) { c.GRPCListen = ":0"; c.TokensFile = c.DataDir + "/other.json" }, ""},
@@ -65,6 +83,103 @@ func TestNew_RefusesToBeOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Once anybody is asked who he is, the HTTP port opens rooms by their passwords
+// alone; the room server's own port is as it was.
+func TestClassroom_NeedsPassword(t *testing.T) {
+	t.Parallel()
+	cfg := withRooms(t, "rooms: {'42': {passwords: {teacher: geheim}}}")
+	r := newRunning(t, cfg)
+	room := "http://" + r.RoomHTTPAddr().String()
+	doors := func(base, room, password string) string {
+		return checkRoomAt(t, r.http, base, room, password) + " " + joinRoomAt(t, base, room, nil) + " " + offerAt(t, r.http, base, room, password)
+	}
+	for _, tc := range []struct{ base, room, password, want string }{
+		{r.base, "7", "", "0 0 400"}, // 400: the offer is none
+		{r.base, "42", "", "4008 4008 401"},
+	} {
+		if got := doors(tc.base, tc.room, tc.password); got != tc.want {
+			t.Errorf("nobody is asked: room %s: %s, want %s", tc.room, got, tc.want)
+		}
+	}
+	newToken(t, cfg.DataDir, auth.Token{Name: "ci", Scopes: auth.Scopes()})
+	eventually(t, "authentication to be asked for", func() bool { return r.status(t, r.base+"/metrics", "") == http.StatusUnauthorized })
+	for _, tc := range []struct{ base, room, password, want string }{
+		{r.base, "7", "", "4008 4008 403"},
+		{r.base, "7", "teacher", "4008 4008 403"},
+		{r.base, "42", "", "4008 4008 401"},
+		{r.base, "42", "geheim", "0 0 400"},
+		{room, "7", "", "0 0 400"},
+	} {
+		if got := doors(tc.base, tc.room, tc.password); got != tc.want {
+			t.Errorf("room %s, password %q, at %s: %s, want %s", tc.room, tc.password, tc.base, got, tc.want)
+		}
+	}
+}
+
+// checkRoomAt is the result of checkroom, as its text.
+func checkRoomAt(t *testing.T, web *http.Client, base, room, password string) string {
+	t.Helper()
+	form := url.Values{"serial": {room}, "password": {password}, "userrole": {"0"}, "nickname": {"stranger"}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/ClientAPI/checkroom", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := web.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	var answer struct{ Result json.Number }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Error(err)
+	}
+	return answer.Result.String()
+}
+
+// offerAt is the status of an offer by WHIP that is none.
+func offerAt(t *testing.T, web *http.Client, base, room, password string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/whip/"+room+"/stranger", strings.NewReader("v=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/sdp")
+	if password != "" {
+		req.Header.Set("Authorization", "Bearer "+password)
+	}
+	resp, err := web.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	return strconv.Itoa(resp.StatusCode)
+}
+
+// joinRoomAt is the code of joinRoom as the teacher, without checkroom.
+func joinRoomAt(t *testing.T, base, room string, trust *tls.Config) string {
+	t.Helper()
+	c, err := socketio.Dial(t.Context(), socketio.DialConfig{URL: strings.Replace(base, "http", "ws", 1), Revision: 3, TLSClientConfig: trust})
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	ack, err := c.Call(t.Context(), talkcloud.EventJoinRoom, map[string]any{
+		"userId": "stranger", "roomId": room, "properties": map[string]any{"role": talkcloud.RoleTeacher, "nickname": "stranger"},
+	})
+	if err != nil || len(ack) == 0 {
+		t.Fatalf("joinRoom: %s, %v", ack, err)
+	}
+	if string(ack[0]) != `"error"` {
+		return string(ack[0])
+	}
+	var refusal talkcloud.Refusal
+	if err := json.Unmarshal(ack[1], &refusal); err != nil {
+		t.Error(err)
+	}
+	return strconv.Itoa(refusal.Code)
 }
 
 // A token that is made while a server runs is taken, one that is revoked is

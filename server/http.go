@@ -70,6 +70,9 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 		return nil, err
 	}
 	rooms, err := readRooms(s.cfg.RoomsFile, log)
+	if err == nil {
+		err = s.cfg.refuseRoomsWithoutPassword(rooms)
+	}
 	if err != nil {
 		return nil, err
 	}

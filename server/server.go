@@ -366,7 +366,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 	}
 	cfg.DebugRooms = s.operatorsOnly(debugRooms(s.inspected()))
 	if s.room != nil {
-		cfg.Files, cfg.FilesBaseURL, cfg.Room = s.auditFiles("file", s.files()), s.filesBaseURL(), s.room.Handler()
+		cfg.Files, cfg.FilesBaseURL, cfg.Room = s.auditFiles("file", s.files()), s.filesBaseURL(), s.classroom()
 	}
 	cfg.MediaSources = s.mediaSources()
 	handler, err := gateway.New(ctx, conn, cfg)

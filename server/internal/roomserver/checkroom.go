@@ -21,7 +21,7 @@ func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	role, code := s.entry(p)
+	role, code := s.entry(p, isStranger(r))
 	if code != talkcloud.ResultOK {
 		reply(w, result(code))
 		return
@@ -39,8 +39,9 @@ func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// entry decides on the role of who wants to enter, or on the code of the refusal.
-func (s *Server) entry(p params) (role int, code int64) {
+// entry decides on the role of who wants to enter, or on the code of the refusal. A stranger may not enter a room
+// without passwords.
+func (s *Server) entry(p params, stranger bool) (role int, code int64) {
 	id := talkcloud.RoomID(p["serial"])
 	if checkID(string(id)) != nil {
 		return 0, codeField
@@ -60,6 +61,10 @@ func (s *Server) entry(p params) (role int, code int64) {
 			return 0, codePassword
 		}
 		return role, talkcloud.ResultOK
+	}
+	if stranger {
+		s.refused[limitPassword].Add(1)
+		return 0, codePassword
 	}
 	if wanted != nil {
 		return *wanted, talkcloud.ResultOK

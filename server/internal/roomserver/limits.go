@@ -83,6 +83,22 @@ func isService(r *http.Request) bool {
 	return is
 }
 
+// fromStrangers is the key of a context value: the request is from where rooms without passwords are not open.
+type fromStrangers struct{}
+
+// PasswordsHandler is [Server.Handler] for where nobody may come in who has shown nothing: a room that has no passwords
+// cannot be entered, by checkroom (4008), joinRoom or WHIP (403).
+func (s *Server) PasswordsHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fromStrangers{}, true)))
+	})
+}
+
+func isStranger(r *http.Request) bool {
+	is, _ := r.Context().Value(fromStrangers{}).(bool)
+	return is
+}
+
 // rateWindow is the time over which the messages of a participant are averaged.
 const rateWindow = 10 * time.Second
 
@@ -195,7 +211,13 @@ func (e *entries) has(one entry, now time.Time) bool {
 // mayEnter tells whether somebody may join a room that has passwords, as what he says that he is. joinRoom carries no
 // password: checkroom was shown it, from the same address.
 func (s *Server) mayEnter(p *participant, id talkcloud.RoomID, role *int) error {
-	if p.ours || len(s.cfg.Rooms[id].Passwords) == 0 {
+	if p.ours {
+		return nil
+	}
+	if len(s.cfg.Rooms[id].Passwords) == 0 {
+		if p.stranger {
+			return s.over(limitPassword, openRoomHere)
+		}
 		return nil
 	}
 	if role != nil && s.entries.has(entry{room: id, from: p.from, role: *role}, time.Now()) {
@@ -203,6 +225,9 @@ func (s *Server) mayEnter(p *participant, id talkcloud.RoomID, role *int) error 
 	}
 	return s.over(limitPassword, "the room has passwords: checkroom with one comes first, from the same address, and gives the role")
 }
+
+// openRoomHere is said of a room without passwords at [Server.PasswordsHandler].
+const openRoomHere = "at this address only rooms that have passwords can be entered"
 
 // bodyTimeout bounds the time in which a request's body must have come.
 const bodyTimeout = 30 * time.Second

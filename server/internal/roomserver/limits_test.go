@@ -5,12 +5,14 @@ package roomserver_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -339,6 +341,52 @@ func TestPasswords_JoinRoom(t *testing.T) {
 		if status := postOffer(t, s, "/whip/7/camera", token); status != want {
 			t.Errorf("WHIP with %q: %d", token, status)
 		}
+	}
+}
+
+// TestPasswordsHandler has rooms with passwords only. It counts whom it refuses.
+func TestPasswordsHandler(t *testing.T) {
+	t.Parallel()
+	s := limited(t, func(c *roomserver.Config) {
+		c.Rooms = map[talkcloud.RoomID]roomserver.RoomConfig{
+			"7": {Passwords: map[int]talkcloud.Secret{talkcloud.RoleTeacher: "geheim"}}, "8": {Name: "open"},
+		}
+	})
+	web := httptest.NewServer(s.Room().PasswordsHandler())
+	t.Cleanup(web.Close)
+	for room, want := range map[string]map[string]string{
+		"7": {"geheim": "0", "": "4008"}, "8": {"": "4008"}, "9": {"": "4008", "teacher": "4008"},
+	} {
+		for password, want := range want {
+			form := url.Values{"serial": {room}, "password": {password}, "userrole": {"0"}}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL+talkcloud.PathCheckRoom, strings.NewReader(form.Encode()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := web.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var answer struct{ Result json.Number }
+			if err := errors.Join(json.NewDecoder(resp.Body).Decode(&answer), resp.Body.Close()); err != nil || answer.Result.String() != want {
+				t.Errorf("room %s with %q: %s, %v", room, password, answer.Result, err)
+			}
+		}
+	}
+	c, err := socketio.Dial(roomservertest.Context(t), socketio.DialConfig{URL: strings.Replace(web.URL, "http", "ws", 1), Revision: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if r := refused(t, joinRoom(t, c, "8", "a", talkcloud.RoleTeacher)); r.Code != 4008 || r.Reason != "PASSWORD_NEEDED" {
+		t.Errorf("joinRoom of an open room: %+v", r)
+	}
+	if ack := joinRoom(t, c, "7", "a", talkcloud.RoleTeacher); string(ack[0]) != "0" {
+		t.Errorf("joinRoom with the password shown: %s", ack)
+	}
+	if n := s.Room().Stats().Refused["password"]; n != 5 {
+		t.Errorf("counted %d", n)
 	}
 }
 

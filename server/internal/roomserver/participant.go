@@ -18,7 +18,9 @@ type participant struct {
 	from   string         // the address of the connection
 	pace   pace           // of what it sends
 	ours   bool           // the service's own
-	room   *room          // set once, by whoever made the participant; nil before joinRoom
+	// stranger says that only rooms with passwords may be entered.
+	stranger bool
+	room     *room // set once, by whoever made the participant; nil before joinRoom
 
 	// The rest is guarded by the room's mutex.
 	id         talkcloud.UserID

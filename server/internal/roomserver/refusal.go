@@ -41,7 +41,7 @@ const (
 	reasonFFmpeg      = "FFMPEG_MISSING"   // ClassBegin asks for what only ffmpeg makes
 	reasonClass       = "BAD_CLASS_BEGIN"  // recordtype, convert or layout is no known number
 	reasonRecording   = "RECORDING_FAILED" // the files of the recording could not be made
-	reasonPassword    = "PASSWORD_NEEDED"  // the room has passwords, and checkroom was shown none from this address
+	reasonPassword    = "PASSWORD_NEEDED"  // checkroom was shown no password of the room from this address
 	reasonDisk        = "DISK_FULL"        // less is free than Config.MinFree
 	reasonUnsupported = "NOT_SUPPORTED"
 )

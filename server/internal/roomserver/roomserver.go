@@ -145,7 +145,7 @@ func (s *Server) Close() error {
 
 // accept takes a new signaling connection, if there is room for it.
 func (s *Server) accept(c *socketio.Conn, r *http.Request) (socketio.Handler, error) {
-	p := &participant{server: s, conn: c, from: remoteIP(r), ours: isService(r)}
+	p := &participant{server: s, conn: c, from: remoteIP(r), ours: isService(r), stranger: isStranger(r)}
 	if !p.ours && !s.admit() {
 		return nil, errors.New("server is full")
 	}

@@ -39,6 +39,9 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 			s.refused[limitPassword].Add(1)
 			return nil, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
 		}
+	} else if isStranger(r) {
+		s.refused[limitPassword].Add(1)
+		return nil, &ingest.StatusError{Status: http.StatusForbidden, Message: openRoomHere}
 	}
 	if !s.admit() {
 		return nil, &ingest.StatusError{Status: http.StatusServiceUnavailable, Message: "server is full"}
