@@ -5,6 +5,7 @@ package server_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -83,6 +84,61 @@ func TestNew_RefusesToBeOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A platform alone listens anywhere, and keeps its metrics to its own machine
+// until it has tokens.
+func TestPlatformOnly_Metrics(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change          func(*server.Config)
+		here, elsewhere int
+	}{
+		"as it is":    {func(*server.Config) {}, http.StatusOK, http.StatusForbidden},
+		"on purpose":  {func(c *server.Config) { c.InsecureNoAuth = true }, http.StatusOK, http.StatusOK},
+		"with tokens": {func(c *server.Config) { c.TokensFile = c.DataDir + "/none.json" }, http.StatusUnauthorized, http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := anywhere(t.TempDir())
+			cfg.PlatformOnly, cfg.HTTPListen = true, "0.0.0.0:0"
+			tc.change(&cfg)
+			s := newSecured(t, cfg)
+			_, port, err := net.SplitHostPort(s.HTTPAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &running{Server: s, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+			if got := r.status(t, "http://127.0.0.1:"+port+"/metrics", ""); got != tc.here {
+				t.Errorf("from here: %d, want %d", got, tc.here)
+			}
+			for _, path := range []string{"/healthz", "/readyz"} {
+				if got := r.status(t, "http://127.0.0.1:"+port+path, ""); got != http.StatusOK {
+					t.Errorf("%s: %d", path, got)
+				}
+			}
+			elsewhere := addressOfOurs(t)
+			if got := r.status(t, "http://"+net.JoinHostPort(elsewhere, port)+"/metrics", ""); got != tc.elsewhere {
+				t.Errorf("from %s: %d, want %d", elsewhere, got, tc.elsewhere)
+			}
+		})
+	}
+}
+
+// addressOfOurs is one that is not loopback: calls to it come from it.
+func addressOfOurs(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		if ip, ok := one.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
+			return ip.IP.String()
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return ""
 }
 
 // Once anybody is asked who he is, the HTTP port opens rooms by their passwords

@@ -21,6 +21,7 @@ func (s *Server) openPlatformOnly(ctx context.Context) error {
 	}
 	handler, err := gateway.New(ctx, nil, gateway.Config{
 		Auth:    s.auth,
+		Open:    s.cfg.InsecureNoAuth,
 		Files:   s.auditFiles("file", s.room.Files()),
 		Hosts:   s.cfg.hosts(),
 		Metrics: s.metrics.handler(),

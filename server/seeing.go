@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -18,44 +17,10 @@ import (
 	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/admin"
-	"github.com/classrec/classrec/server/internal/auth"
 )
 
 // inspected is what can be looked into: the recordings of each tenant.
 func (s *Server) inspected() *admin.Rooms { return admin.NewRooms(s.recordingsOf()) }
-
-// operatorsOnly serves next to those who may see everything: who has the scope
-// admin, or, where nobody is asked who he is, who is on this machine.
-func (s *Server) operatorsOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		if !s.auth.On() {
-			if !s.cfg.InsecureNoAuth && !fromHere(r.RemoteAddr) {
-				http.Error(w, "only from the machine of the server, where nobody is asked who he is", http.StatusForbidden)
-				return
-			}
-			next.ServeHTTP(w, r)
-			return
-		}
-		grant, err := s.auth.Authenticate(r.Context(), auth.OfRequest(r))
-		switch {
-		case err != nil:
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "a token with the scope admin is needed", http.StatusUnauthorized)
-		case !grant.Has(auth.ScopeAdmin):
-			http.Error(w, "the scope admin is needed", http.StatusForbidden)
-		default:
-			next.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), grant.Principal)))
-		}
-	})
-}
-
-// fromHere tells an address of loopback.
-func fromHere(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
-}
 
 // debugRooms shows what the workers do: as JSON to who asks for it (?format=json,
 // or by Accept), as a page to browsers, and else as text.

@@ -361,10 +361,10 @@ func (s *Server) openGateway(ctx context.Context) error {
 
 	cfg := gateway.Config{
 		CORSOrigins: s.cfg.Doors.CORSOrigins, Hosts: s.cfg.hosts(),
-		Auth: s.auth, Metrics: s.metrics.handler(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
+		Auth: s.auth, Open: s.cfg.InsecureNoAuth, Metrics: s.metrics.handler(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
 		Logger: s.cfg.Logger.With("part", "gateway"),
 	}
-	cfg.DebugRooms = s.operatorsOnly(debugRooms(s.inspected()))
+	cfg.DebugRooms = debugRooms(s.inspected())
 	if s.room != nil {
 		cfg.Files, cfg.FilesBaseURL, cfg.Room = s.auditFiles("file", s.files()), s.filesBaseURL(), s.classroom()
 	}

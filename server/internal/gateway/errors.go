@@ -28,6 +28,7 @@ const (
 	reasonBodyTooLarge  = "BODY_TOO_LARGE"
 	reasonCrossOrigin   = "CROSS_ORIGIN"
 	reasonHost          = "UNKNOWN_HOST"
+	reasonNotHere       = "NOT_THIS_MACHINE"
 	reasonNoRoute       = "ROUTE_NOT_FOUND"
 	reasonMethod        = "METHOD_NOT_ALLOWED"
 	maxMessageInAnError = 512
@@ -65,6 +66,11 @@ func errCrossOrigin() *status.Status {
 func errHost() *status.Status {
 	return withDetails(status.New(codes.PermissionDenied,
 		"the request is for a name that is not this server's; --allowed-host says which are"), reasonHost)
+}
+
+func errNotHere() *status.Status {
+	return withDetails(status.New(codes.PermissionDenied,
+		"this is for the machine of the server alone, where nobody is asked who he is"), reasonNotHere)
 }
 
 func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1) *status.Status {

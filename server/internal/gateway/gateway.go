@@ -55,14 +55,15 @@ type Config struct {
 	// addresses; those under another name are answered 421. nil: any name. See
 	// [CheckHostName].
 	Hosts []string
-	// DebugRooms serves /debug/rooms, to those who may see it; nil: nothing is
-	// there.
-	DebugRooms http.Handler
-	// Metrics serves /metrics; nil: nothing is there.
-	Metrics http.Handler
-	// Auth finds out who asks for what is the operator's, /metrics: that needs the
-	// scope admin while anybody is asked. nil: nobody is.
+	// Metrics serves /metrics, and DebugRooms /debug/rooms, which are the operator's;
+	// nil: nothing is there.
+	Metrics, DebugRooms http.Handler
+	// Auth finds out who asks for what is the operator's: that needs the scope admin
+	// while anybody is asked. nil: nobody is.
 	Auth *auth.Authenticator
+	// Open has the operator's for everybody while nobody is asked who he is.
+	// Otherwise it is then for this machine alone.
+	Open bool
 	// Ready says whether calls can be served: nil error for yes. It backs
 	// /readyz, and must return within its context, which ends after 5 s.
 	Ready func(ctx context.Context) error
@@ -120,7 +121,7 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 		rest.Handle("GET /metrics", operators(cfg, cfg.Metrics))
 	}
 	if cfg.DebugRooms != nil {
-		rest.Handle("GET /debug/rooms", cfg.DebugRooms)
+		rest.Handle("GET /debug/rooms", operators(cfg, cfg.DebugRooms))
 	}
 	if cfg.Files != nil {
 		rest.Handle("/files/", cfg.Files)

@@ -5,6 +5,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -14,25 +15,36 @@ import (
 	"github.com/classrec/classrec/server/internal/auth"
 )
 
-// operators lets those in who have the scope admin; everybody, while nobody is
-// asked who he is.
+// operators lets those in who have the scope admin; while nobody is asked who he
+// is, those on this machine, or with cfg.Open everybody.
 func operators(cfg Config, next http.Handler) http.Handler {
 	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cfg.Auth == nil {
-			next.ServeHTTP(w, r)
+		w.Header().Set("Cache-Control", "no-store")
+		who := auth.Anonymous()
+		if cfg.Auth != nil {
+			grant, err := cfg.Auth.Authenticate(r.Context(), auth.OfRequest(r))
+			if err == nil && !grant.Has(auth.ScopeAdmin) {
+				err = auth.ErrScope(auth.ScopeAdmin)
+			}
+			if err != nil {
+				errs.write(w, r, 0, errRefused(err))
+				return
+			}
+			who = grant.Principal
+		}
+		if who.Kind == auth.KindAnonymous && !cfg.Open && !fromHere(r.RemoteAddr) {
+			errs.write(w, r, 0, errNotHere())
 			return
 		}
-		grant, err := cfg.Auth.Authenticate(r.Context(), auth.OfRequest(r))
-		if err == nil && !grant.Has(auth.ScopeAdmin) {
-			err = auth.ErrScope(auth.ScopeAdmin)
-		}
-		if err != nil {
-			errs.write(w, r, 0, errRefused(err))
-			return
-		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), who)))
 	})
+}
+
+// fromHere tells an address of loopback.
+func fromHere(address string) bool {
+	from, err := netip.ParseAddrPort(address)
+	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 // errRefused is what the service says of such an error.
