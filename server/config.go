@@ -30,7 +30,7 @@ type Config struct {
 	// files are served. "": 127.0.0.1:8080.
 	HTTPListen string
 	// AdminListen is where the admin API is served over gRPC: what became of the
-	// webhooks. It is for the operator, who needs the scope admin. "": nowhere.
+	// webhooks, and what is done in rooms. It takes the scope admin. "": nowhere.
 	AdminListen string
 	// TLSCertFile and TLSKeyFile are the certificate and key, as PEM, of gRPC,
 	// HTTP and the admin API. They are read again when they change. "": plain

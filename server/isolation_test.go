@@ -17,9 +17,11 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/classrec/classrec/client"
+	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/auth"
@@ -106,6 +108,7 @@ func newSchools(t *testing.T) (r *running, a, b *school) {
 	})
 
 	cfg := anywhere(t.TempDir())
+	cfg.AdminListen = "127.0.0.1:0"
 	cfg.TenantsFile = tenantsFile(t, fmt.Sprintf(`tenants:
   a:
     platform: embedded
@@ -235,6 +238,7 @@ func TestTenants_SeeNothingOfEachOther(t *testing.T) {
 	if ours.GetUserId() != "teacher-a" || theirs.GetUserId() != "teacher-b" {
 		t.Fatalf("one request id in two tenants: %v, %v", ours, theirs)
 	}
+	seeOwnByAdmin(t, r, a, b, hidden)
 
 	notFound := func(what string, err error) {
 		t.Helper()
@@ -351,6 +355,136 @@ func TestTenants_SeeNothingOfEachOther(t *testing.T) {
 	if got := a.hooks.room("third"); len(got) > 0 {
 		t.Errorf("the webhooks of a tell of b's room: %v", got)
 	}
+}
+
+// seeOwnByAdmin asks the admin API and what is beside it, of each school and of an
+// operator: hidden is of b.
+func seeOwnByAdmin(t *testing.T, r *running, a, b *school, hidden *classrecv1.Recording) {
+	t.Helper()
+	_, operator := newToken(t, r.dir, auth.Token{Name: "operator", Tenant: auth.AllTenants, Scopes: []auth.Scope{auth.ScopeAdmin}})
+	_, some := newToken(t, r.dir, auth.Token{Name: "some", Tenant: "b", Scopes: []auth.Scope{auth.ScopeAdmin}, Rooms: []string{"42"}})
+	by := func(token string) context.Context {
+		return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	}
+	rooms, hooks := roomsOf(t, r.AdminAddr().String()), adminOf(t, r)
+	await(t, "the operator's token", func() bool {
+		_, err := rooms.ListRooms(by(operator), &adminv1.ListRoomsRequest{})
+		return err == nil
+	})
+	const both, none = "a/42 b/42 b/only-b", ""
+	for _, tc := range []struct{ who, token, tenant, want string }{
+		{"a", a.token, "", "a/42"},
+		{"a", a.token, "a", "a/42"},
+		{"a", a.token, "b", none},
+		{"b", b.token, "", "b/42 b/only-b"},
+		{"some of b", some, "", "b/42"},
+		{"the operator", operator, "", both},
+		{"the operator", operator, "a", "a/42"},
+	} {
+		resp, err := rooms.ListRooms(by(tc.token), &adminv1.ListRoomsRequest{Tenant: tc.tenant})
+		var got []string
+		for _, room := range resp.GetRooms() {
+			got = append(got, room.GetTenant()+"/"+room.GetRoom())
+		}
+		if err != nil || strings.Join(got, " ") != tc.want {
+			t.Errorf("%s sees the rooms %v of tenant %q, %v; want %s", tc.who, got, tc.tenant, err, tc.want)
+		}
+		page := r.text(t, "/debug/rooms?tenant="+tc.tenant, tc.token)
+		if n := len(strings.Fields(tc.want)); strings.Count(page, "\nroom ") != n || strings.Contains(page, "only-b") != strings.Contains(tc.want, "only-b") {
+			t.Errorf("%s sees at /debug/rooms of tenant %q: %s", tc.who, tc.tenant, page)
+		}
+	}
+	explain := func(token, tenant string) string {
+		resp, err := rooms.ExplainRecording(by(token), &adminv1.ExplainRecordingRequest{Name: hidden.GetName(), Tenant: tenant})
+		if err == nil && resp.GetRecording().GetName() != hidden.GetName() {
+			t.Errorf("explained is %v", resp)
+		}
+		return strings.ReplaceAll(fmt.Sprint(status.Code(err), " ", status.Convert(err).Message()), tenant, "")
+	}
+	if other, nobody := explain(a.token, "b"), explain(a.token, "nowhere"); other != nobody || !strings.HasPrefix(other, "NotFound") {
+		t.Errorf("another's recording is %q, one of no tenant %q", other, nobody)
+	}
+	for who, got := range map[string][2]string{
+		"a":            {explain(a.token, ""), "NotFound"},
+		"some of b":    {explain(some, ""), "NotFound"},
+		"b":            {explain(b.token, ""), "OK"},
+		"the operator": {explain(operator, "b"), "OK"},
+	} {
+		if !strings.HasPrefix(got[0], got[1]) {
+			t.Errorf("%s is told of b's recording: %s, want %s", who, got[0], got[1])
+		}
+	}
+	for who, tc := range map[string][2]string{
+		"a": {a.token, "endpoints/hooks-a"}, "b": {b.token, "endpoints/hooks-b"},
+		"some of b": {some, ""}, "the operator": {operator, "endpoints/hooks-a endpoints/hooks-b"},
+	} {
+		resp, err := hooks.ListWebhookEndpoints(by(tc[0]), &adminv1.ListWebhookEndpointsRequest{})
+		var got []string
+		for _, e := range resp.GetEndpoints() {
+			got = append(got, e.GetName())
+		}
+		if err != nil || strings.Join(got, " ") != tc[1] {
+			t.Errorf("%s sees the endpoints %v, %v", who, got, err)
+		}
+	}
+	var delivery string
+	await(t, "a delivery to b", func() bool {
+		resp, err := hooks.ListWebhookDeliveries(by(b.token), &adminv1.ListWebhookDeliveriesRequest{Parent: "endpoints/hooks-b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range resp.GetDeliveries() {
+			delivery = d.GetName()
+		}
+		return delivery != ""
+	})
+	for name, call := range map[string]func(token string) error{
+		"list": func(token string) error {
+			_, err := hooks.ListWebhookDeliveries(by(token), &adminv1.ListWebhookDeliveriesRequest{Parent: "endpoints/hooks-b"})
+			return err
+		},
+		"get": func(token string) error {
+			_, err := hooks.GetWebhookDelivery(by(token), &adminv1.GetWebhookDeliveryRequest{Name: delivery})
+			return err
+		},
+		"send again": func(token string) error {
+			_, err := hooks.RedeliverWebhook(by(token), &adminv1.RedeliverWebhookRequest{Name: delivery})
+			return err
+		},
+		"send what failed again": func(token string) error {
+			_, err := hooks.RedeliverFailedWebhooks(by(token), &adminv1.RedeliverFailedWebhooksRequest{Parent: "endpoints/hooks-b"})
+			return err
+		},
+	} {
+		for token, want := range map[string]codes.Code{a.token: codes.NotFound, some: codes.NotFound, operator: codes.OK} {
+			if name == "send again" && token == operator {
+				continue // it would count twice below
+			}
+			if got := status.Code(call(token)); got != want {
+				t.Errorf("%s of b's webhooks is %v, want %v", name, got, want)
+			}
+		}
+	}
+	for who, tc := range map[string]struct {
+		token string
+		want  int
+	}{"a": {a.token, http.StatusForbidden}, "some of b": {some, http.StatusForbidden}, "the operator": {operator, http.StatusOK}} {
+		if got := r.status(t, r.base+"/metrics", tc.token); got != tc.want {
+			t.Errorf("/metrics, of all tenants, for %s: %d", who, got)
+		}
+	}
+}
+
+// text is what a page of text says to a token.
+func (r *running) text(t *testing.T, path, token string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	_, _, text := roundTrip(t, r.http, req)
+	return text
 }
 
 // A credential that is good, of a tenant that there is not.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,8 +50,9 @@ const matrixUser = "me"
 const matrixCalls = "Start Stop Get List Watch" + // of a room or recording that every credential of the tenant sees
 	" Start' Stop' Get' List' Watch'" + // of one that those for a-* do not
 	" ListAll WatchAll" + //
-	" Admin Reflection Health" + // over gRPC
-	" File File' Metrics Pages" // over HTTP
+	" Admin Explain Explain' Reflection Health" + // over gRPC
+	" File File' Head Head' Metrics Debug Pages" + // over HTTP
+	" Whip Socket Checkroom" // of a room without a password, at the HTTP port
 
 // What a cell may be.
 const (
@@ -118,7 +120,8 @@ tenants:
 `, platform.RoomURL(), filepath.Join(platform.Dir(), "enterprise.key")))
 	mustWrite(t, filepath.Join(dir, "auth.yaml"), fmt.Sprintf(`
 issuers:
-  - {issuer: %q, audience: classrec, jwks_url: %q, tenant_claim: tenant, rooms_claim: rooms}
+  - {issuer: %q, audience: classrec, jwks_url: %q, tenant_claim: tenant, rooms_claim: rooms,
+     scopes: [start, stop, list, watch, admin], scopes_claim: scope}
   - {issuer: https://static.example, audience: classrec, key_file: %q, clock_skew: 30s}
   - {issuer: https://hs.example, audience: classrec, key_file: %q, algorithms: [HS256], scopes: [list], tenant: default}
 certificates:
@@ -153,12 +156,12 @@ certificates:
 	}
 	stranger := newIssuer(t, "k1")
 	const (
-		nobody    = "UUUUU UUUUU UU UU+ UUU+"
-		everybody = "+++++ +++++ ++ +++ ++++"
-		noAdmin   = "+++++ +++++ ++ P++ ++P+"
-		foreign   = "+NN0+ +NN0+ 0+ +++ NN++" // Start and Watch are of rooms of its own
-		cut       = "----- ----- -- --- ----"
-		some      = "+++++ NNN0N ++ +++ +N++" // of rooms a-*
+		nobody    = "UUUUU UUUUU UU UUUU+ UUUUUU+ PPP"
+		everybody = "+++++ +++++ ++ +++++ ++++P++ PPP"
+		noAdmin   = "+++++ +++++ ++ PPP++ ++++PP+ PPP"
+		foreign   = "+NN0+ +NN0+ 0+ +NN++ NNNNP++ PPP" // Start and Watch are of rooms of its own
+		cut       = "----- ----- -- ----- ------- ---"
+		some      = "+++++ NNN0N ++ ++N++ +N+NP++ PPP" // of rooms a-*
 	)
 	rows := []shown{
 		{"none", "", nil, nobody},
@@ -170,24 +173,26 @@ certificates:
 		{"token", all, nil, everybody},
 		{"token expired", expired, nil, nobody},
 		{"token revoked", revoked, nil, nobody},
-		{"token to start", token("start", only(auth.ScopeStart)), nil, "+PPPP +PPPP PP P++ PPP+"},
-		{"token to stop", token("stop", only(auth.ScopeStop)), nil, "P+PPP P+PPP PP P++ PPP+"},
-		{"token to list", token("list", only(auth.ScopeList)), nil, "PP++P PP++P +P P++ ++P+"},
-		{"token to watch", token("watch", only(auth.ScopeWatch)), nil, "PPPP+ PPPP+ P+ P++ PPP+"},
-		{"token of an operator", token("admin", only(auth.ScopeAdmin)), nil, "PPPPP PPPPP PP +++ PP++"},
+		{"token to start", token("start", only(auth.ScopeStart)), nil, "+PPPP +PPPP PP PPP++ PPPPPP+ PPP"},
+		{"token to stop", token("stop", only(auth.ScopeStop)), nil, "P+PPP P+PPP PP PPP++ PPPPPP+ PPP"},
+		{"token to list", token("list", only(auth.ScopeList)), nil, "PP++P PP++P +P PPP++ ++++PP+ PPP"},
+		{"token to watch", token("watch", only(auth.ScopeWatch)), nil, "PPPP+ PPPP+ P+ PPP++ PPPPPP+ PPP"},
+		{"token of an operator", token("admin", only(auth.ScopeAdmin)), nil, "PPPPP PPPPP PP +++++ PPPPP++ PPP"},
+		{"token of all tenants", token("operator", func(t *auth.Token) { t.Tenant, t.Scopes = auth.AllTenants, []auth.Scope{auth.ScopeAdmin} }), nil, "PPPPP PPPPP PP +++++ PPPP+++ PPP"},
 		{"token of rooms", token("rooms", func(t *auth.Token) { t.Rooms = []string{"a-*"} }), nil, some},
 		{"token of another tenant", token("other", func(t *auth.Token) { t.Tenant = "other" }), nil, foreign},
-		{"token of no tenant", token("nowhere", func(t *auth.Token) { t.Tenant = "nowhere" }), nil, "PPPPP PPPPP PP +++ NN++"},
+		{"token of no tenant", token("nowhere", func(t *auth.Token) { t.Tenant = "nowhere" }), nil, "PPPPP PPPPP PP +NN++ NNNNP++ PPP"},
 
 		{"JWT", es(nil), nil, everybody},
 		{"JWT by another key", "Bearer " + sign(t, jwt.SigningMethodES256, is.keys["k2"], "k2", is.claims(nil)), nil, everybody},
 		{"JWT with no key id", "Bearer " + sign(t, jwt.SigningMethodES256, k1, "", is.claims(nil)), nil, everybody},
 		{"JWT for many", es(jwt.MapClaims{"aud": []string{"x", "classrec"}}), nil, everybody},
 		{"JWT of rooms", es(jwt.MapClaims{"rooms": []string{"a-*"}}), nil, some},
-		{"JWT of no rooms", es(jwt.MapClaims{"rooms": []string{}}), nil, "NNN0N NNN0N 0+ +++ NN++"},
-		{"JWT to list", es(jwt.MapClaims{"scope": "list"}), nil, "PP++P PP++P +P P++ ++P+"},
-		{"JWT for nothing", es(jwt.MapClaims{"scope": "openid"}), nil, "PPPPP PPPPP PP P++ PPP+"},
+		{"JWT of no rooms", es(jwt.MapClaims{"rooms": []string{}}), nil, "NNN0N NNN0N 0+ +NN++ NNNNP++ PPP"},
+		{"JWT to list", es(jwt.MapClaims{"scope": "list"}), nil, "PP++P PP++P +P PPP++ ++++PP+ PPP"},
+		{"JWT for nothing", es(jwt.MapClaims{"scope": "openid"}), nil, "PPPPP PPPPP PP PPP++ PPPPPP+ PPP"},
 		{"JWT of another tenant", es(jwt.MapClaims{"tenant": "other"}), nil, foreign},
+		{"JWT of all tenants", es(jwt.MapClaims{"tenant": "*"}), nil, nobody},
 		{"JWT without tenant", es(jwt.MapClaims{"tenant": nil}), nil, nobody},
 		{"JWT without rooms", es(jwt.MapClaims{"rooms": nil}), nil, nobody},
 		{"JWT without subject", es(jwt.MapClaims{"sub": nil}), nil, nobody},
@@ -203,16 +208,16 @@ certificates:
 		{"JWT by an unknown key", "Bearer " + sign(t, jwt.SigningMethodES256, stranger.keys["k1"], "k9", is.claims(nil)), nil, nobody},
 		{"JWT changed", changed(es(nil)), nil, nobody},
 		{"JWT by the public key as a secret", "Bearer " + sign(t, jwt.SigningMethodHS256, []byte(publicPEM(t, k1.Public())), "k1", is.claims(nil)), nil, nobody},
-		{"JWT by a key file", "Bearer " + sign(t, jwt.SigningMethodES256, s1, "", is.claims(jwt.MapClaims{"iss": "https://static.example"})), nil, everybody},
+		{"JWT by a key file", "Bearer " + sign(t, jwt.SigningMethodES256, s1, "", is.claims(jwt.MapClaims{"iss": "https://static.example"})), nil, noAdmin},
 		{"JWT within the clocks' difference", "Bearer " + sign(t, jwt.SigningMethodES256, s1, "", is.claims(jwt.MapClaims{
 			"iss": "https://static.example", "nbf": time.Now().Add(20 * time.Second).Unix(),
-		})), nil, everybody},
+		})), nil, noAdmin},
 		{"JWT by the key file as a secret", "Bearer " + sign(t, jwt.SigningMethodHS256, []byte(publicPEM(t, s1.Public())), "", is.claims(jwt.MapClaims{"iss": "https://static.example"})), nil, nobody},
-		{"JWT by a secret", "Bearer " + sign(t, jwt.SigningMethodHS256, []byte(secret), "", is.claims(jwt.MapClaims{"iss": "https://hs.example"})), nil, "PP++P PP++P +P P++ ++P+"},
+		{"JWT by a secret", "Bearer " + sign(t, jwt.SigningMethodHS256, []byte(secret), "", is.claims(jwt.MapClaims{"iss": "https://hs.example"})), nil, "PP++P PP++P +P PPP++ ++++PP+ PPP"},
 		{"JWT by a key where a secret is due", "Bearer " + sign(t, jwt.SigningMethodES256, k1, "k1", is.claims(jwt.MapClaims{"iss": "https://hs.example"})), nil, nobody},
 
 		{"certificate", "", m.ca.pair(t, "known"), noAdmin},
-		{"certificate by its common name, of rooms", "", m.ca.pair(t, "named"), "PP++P PPN0P +P P++ +NP+"},
+		{"certificate by its common name, of rooms", "", m.ca.pair(t, "named"), "PP++P PPN0P +P PPP++ +N+NPP+ PPP"},
 		{"certificate of nobody", "", m.ca.pair(t, "unknown"), nobody},
 		{"certificate of a stranger's authority", "", m.strangers.pair(t, "known"), cut},
 		{"certificate and token", all, m.ca.pair(t, "unknown"), everybody},
@@ -299,6 +304,7 @@ type matrixCaller struct {
 	shown
 	conn, admin *grpc.ClientConn
 	web         *http.Client
+	trust       *tls.Config
 }
 
 func (m *matrix) caller(t *testing.T, with shown) *matrixCaller {
@@ -317,7 +323,7 @@ func (m *matrix) caller(t *testing.T, with shown) *matrixCaller {
 	return &matrixCaller{
 		matrix: m, shown: with,
 		conn: dial(m.GRPCAddr().String()), admin: dial(m.AdminAddr().String()),
-		web: &http.Client{Transport: transport},
+		web: &http.Client{Transport: transport}, trust: m.ca.trust(with.pair),
 	}
 }
 
@@ -364,6 +370,8 @@ func (c *matrixCaller) grpc(t *testing.T, call string) (cell rune, said string) 
 		err = watchFirst(ctx, api, "-", c.sees)
 	case "Admin":
 		_, err = adminv1.NewWebhookServiceClient(c.admin).ListWebhookEndpoints(ctx, &adminv1.ListWebhookEndpointsRequest{})
+	case "Explain":
+		_, err = adminv1.NewRoomServiceClient(c.admin).ExplainRecording(ctx, &adminv1.ExplainRecordingRequest{Name: recording})
 	case "Reflection":
 		var stream grpc.BidiStreamingClient[reflectionv1.ServerReflectionRequest, reflectionv1.ServerReflectionResponse]
 		if stream, err = reflectionv1.NewServerReflectionClient(c.conn).ServerReflectionInfo(ctx); err != nil {
@@ -490,8 +498,14 @@ func (c *matrixCaller) http(t *testing.T, call string) (cell rune, said string) 
 		path = "/v1/rooms/-/classBegin:watch"
 	case "File":
 		path = file
+	case "Head":
+		method, path = http.MethodHead, file
 	case "Metrics":
 		path = "/metrics"
+	case "Debug":
+		return c.debugRooms(t)
+	case "Whip", "Socket", "Checkroom":
+		return c.classroom(t, name, room)
 	case "Pages":
 		for _, path := range []string{"/", "/docs", "/openapi.json", "/healthz"} {
 			if cell, said := c.get(t, http.MethodGet, path, ""); cell != cellOK {
@@ -518,6 +532,55 @@ func (c *matrixCaller) http(t *testing.T, call string) (cell rune, said string) 
 	return cell, said
 }
 
+// debugRooms asks for what is done in rooms, which has those that the credential
+// may ask about.
+func (c *matrixCaller) debugRooms(t *testing.T) (cell rune, said string) {
+	t.Helper()
+	cell, said = c.get(t, http.MethodGet, "/debug/rooms", "")
+	if cell != cellOK {
+		return cell, said
+	}
+	want, calls := strings.ReplaceAll(c.want, " ", ""), strings.Fields(matrixCalls)
+	for room, call := range map[string]string{"a-live": "Explain", "b-live": "Explain'"} {
+		told := strings.Contains(said, fmt.Sprintf("room %q of tenant default", room))
+		if told != (want[slices.Index(calls, call)] == cellOK) {
+			return '?', fmt.Sprintf("tells of %s: %v", room, told)
+		}
+	}
+	return cell, said
+}
+
+// classroom tries a door of the room server, with the credential as far as one can
+// be shown there.
+func (c *matrixCaller) classroom(t *testing.T, door, room string) (cell rune, said string) {
+	t.Helper()
+	base := "https://" + c.HTTPAddr().String()
+	switch door {
+	case "Whip":
+		_, token, _ := strings.Cut(c.header, " ")
+		said = offerAt(t, c.web, base, room, token)
+	case "Socket":
+		said = joinRoomAt(t, base, room, c.trust)
+	case "Checkroom":
+		said = checkRoomAt(t, c.web, base, room, "")
+	}
+	switch said {
+	case "403", "4008":
+		return cellDenied, ""
+	case "0", "400": // 400: the offer is none
+		return cellOK, ""
+	}
+	if cutOff(said) {
+		return cellCut, said
+	}
+	return '?', said
+}
+
+// cutOff tells what an error of a connection that is refused says.
+func cutOff(said string) bool {
+	return strings.Contains(said, "tls: ") || strings.Contains(said, "connection reset") || strings.Contains(said, "broken pipe")
+}
+
 // get makes an HTTP request, and reads its answer, of a stream the first line.
 func (c *matrixCaller) get(t *testing.T, method, path, body string) (cell rune, said string) {
 	t.Helper()
@@ -532,7 +595,7 @@ func (c *matrixCaller) get(t *testing.T, method, path, body string) (cell rune, 
 	}
 	resp, err := c.web.Do(req)
 	if err != nil {
-		if strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "connection reset") || strings.Contains(err.Error(), "broken pipe") {
+		if cutOff(err.Error()) {
 			return cellCut, err.Error()
 		}
 		return '?', err.Error()

@@ -25,6 +25,7 @@ func (s *Server) openPlatformOnly(ctx context.Context) error {
 		Files:   s.auditFiles("file", s.room.Files()),
 		Hosts:   s.cfg.hosts(),
 		Metrics: s.metrics.handler(),
+		Tenants: s.tenantNames(),
 		Ready:   s.ready,
 		Version: Version().Version,
 		Logger:  s.cfg.Logger.With("part", "gateway"),

@@ -361,7 +361,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 
 	cfg := gateway.Config{
 		CORSOrigins: s.cfg.Doors.CORSOrigins, Hosts: s.cfg.hosts(),
-		Auth: s.auth, Open: s.cfg.InsecureNoAuth, Metrics: s.metrics.handler(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
+		Auth: s.auth, Open: s.cfg.InsecureNoAuth, Metrics: s.metrics.handler(), Tenants: s.tenantNames(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
 		Logger: s.cfg.Logger.With("part", "gateway"),
 	}
 	cfg.DebugRooms = debugRooms(s.inspected())

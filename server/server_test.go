@@ -46,6 +46,7 @@ type running struct {
 	api  *client.Client
 	http *http.Client
 	base string
+	dir  string // of its data
 	stop func() // stops it and waits; the test's end does too
 }
 
@@ -58,7 +59,7 @@ func newRunning(t *testing.T, cfg server.Config) *running {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	r := &running{Server: s, base: "http://" + s.HTTPAddr().String(), http: &http.Client{Transport: &http.Transport{}}}
+	r := &running{Server: s, base: "http://" + s.HTTPAddr().String(), dir: cfg.DataDir, http: &http.Client{Transport: &http.Transport{}}}
 	if r.api, err = client.Dial(s.GRPCAddr().String(), client.Config{}); err != nil {
 		t.Fatal(err)
 	}

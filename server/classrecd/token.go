@@ -26,7 +26,7 @@ type tokenCommand struct {
 
 type tokenCreate struct {
 	Name    string        `arg:"" help:"Whose it is, for logs: letters, digits and signs."`
-	Tenant  string        `env:"-" placeholder:"NAME" help:"The tenant whose rooms exist for it (default)."`
+	Tenant  string        `env:"-" placeholder:"NAME" help:"The tenant whose rooms exist for it (default); *: all, for an operator, with the scope admin alone."`
 	Scope   []string      `env:"-" placeholder:"SCOPE" required:"" help:"What it may do: start, stop, list, watch, admin. Repeatable, or separated by commas."`
 	Room    []string      `env:"-" placeholder:"PATTERN" help:"The rooms that exist for it: 42, class-*, [0-9]*. Repeatable, or separated by commas; without: all."`
 	Expires time.Duration `env:"-" placeholder:"DURATION" help:"After how long it ends, as 720h; without: never."`

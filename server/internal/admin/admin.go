@@ -5,13 +5,16 @@
 //
 // It is the thin edge between gRPC and packages webhook and recording: requests
 // have passed their field rules, and what goes wrong gets the reason and the kind
-// that package service makes a code of. It leaves all else to those.
+// that package service makes a code of. What is of a tenant or room that the
+// caller does not see does not exist for him. It leaves all else to those.
 package admin
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -49,11 +52,15 @@ func (s *Service) ListWebhookEndpoints(ctx context.Context, _ *adminv1.ListWebho
 	if err != nil {
 		return nil, public(err, "")
 	}
+	endpoints = slices.DeleteFunc(endpoints, func(e *adminv1.WebhookEndpoint) bool { return !seesAll(ctx, e.GetTenant()) })
 	return &adminv1.ListWebhookEndpointsResponse{Endpoints: endpoints}, nil
 }
 
 // ListWebhookDeliveries implements classrec.admin.v1.WebhookService.
 func (s *Service) ListWebhookDeliveries(ctx context.Context, req *adminv1.ListWebhookDeliveriesRequest) (*adminv1.ListWebhookDeliveriesResponse, error) {
+	if err := s.sees(ctx, req.GetParent()); err != nil {
+		return nil, public(err, req.GetParent())
+	}
 	page, token, err := s.webhooks.Deliveries(ctx, req)
 	if err != nil {
 		return nil, public(err, req.GetParent())
@@ -63,6 +70,9 @@ func (s *Service) ListWebhookDeliveries(ctx context.Context, req *adminv1.ListWe
 
 // GetWebhookDelivery implements classrec.admin.v1.WebhookService.
 func (s *Service) GetWebhookDelivery(ctx context.Context, req *adminv1.GetWebhookDeliveryRequest) (*adminv1.GetWebhookDeliveryResponse, error) {
+	if err := s.sees(ctx, req.GetName()); err != nil {
+		return nil, public(err, req.GetName())
+	}
 	delivery, err := s.webhooks.Delivery(ctx, req.GetName())
 	if err != nil {
 		return nil, public(err, req.GetName())
@@ -72,6 +82,9 @@ func (s *Service) GetWebhookDelivery(ctx context.Context, req *adminv1.GetWebhoo
 
 // RedeliverWebhook implements classrec.admin.v1.WebhookService.
 func (s *Service) RedeliverWebhook(ctx context.Context, req *adminv1.RedeliverWebhookRequest) (*adminv1.RedeliverWebhookResponse, error) {
+	if err := s.sees(ctx, req.GetName()); err != nil {
+		return nil, public(err, req.GetName())
+	}
 	delivery, err := s.webhooks.Redeliver(ctx, req.GetName())
 	if err != nil {
 		return nil, public(err, req.GetName())
@@ -81,6 +94,9 @@ func (s *Service) RedeliverWebhook(ctx context.Context, req *adminv1.RedeliverWe
 
 // RedeliverFailedWebhooks implements classrec.admin.v1.WebhookService.
 func (s *Service) RedeliverFailedWebhooks(ctx context.Context, req *adminv1.RedeliverFailedWebhooksRequest) (*adminv1.RedeliverFailedWebhooksResponse, error) {
+	if err := s.sees(ctx, req.GetParent()); err != nil {
+		return nil, public(err, req.GetParent())
+	}
 	var since time.Time
 	if req.GetSince() != nil {
 		since = req.GetSince().AsTime()
@@ -90,6 +106,24 @@ func (s *Service) RedeliverFailedWebhooks(ctx context.Context, req *adminv1.Rede
 		return nil, public(err, req.GetParent())
 	}
 	return &adminv1.RedeliverFailedWebhooksResponse{RedeliveredCount: int32(asked), NotKeptCount: int32(notKept), More: more}, nil //nolint:gosec // both are bounded by the size of a call
+}
+
+// sees refuses an endpoint, or a delivery to one, that does not exist for the
+// caller, in the words of one that there is not.
+func (s *Service) sees(ctx context.Context, name string) error {
+	endpoint, _, _ := strings.Cut(name, "/deliveries/")
+	tenant, err := s.webhooks.TenantOf(endpoint)
+	if err == nil && !seesAll(ctx, tenant) {
+		err = webhook.ErrEndpoint
+	}
+	return err
+}
+
+// seesAll says whether the caller is told of an endpoint of a tenant: it is told
+// of any of the tenant's rooms, so he has to see all.
+func seesAll(ctx context.Context, tenant string) bool {
+	who := caller(ctx)
+	return who.SeesTenant(tenant) && who.SeesAllRooms()
 }
 
 // public gives an error the form that package service makes a code of; name is

@@ -236,7 +236,7 @@ func newCertificates(list []Certificate) (map[string]Principal, error) {
 			return nil, at(errors.New("has a name that another has"))
 		}
 		c.Tenant = cmp.Or(c.Tenant, DefaultTenant)
-		if err := errors.Join(CheckScopes(c.Scopes), CheckRooms(c.Rooms), checkTenant(c.Tenant)); err != nil {
+		if err := errors.Join(CheckScopes(c.Scopes), CheckRooms(c.Rooms), checkBound(c.Tenant, c.Scopes, len(c.Rooms) > 0)); err != nil {
 			return nil, at(err)
 		}
 		byName[c.Name] = Principal{Name: c.Name, Kind: KindCertificate, Tenant: c.Tenant, Scopes: c.Scopes, Rooms: c.Rooms}

@@ -228,6 +228,48 @@ func TestJWKS_Fails(t *testing.T) {
 	}
 }
 
+// A claim gives no scope that its issuer may not: without scopes of its own, all
+// but admin.
+func TestJWT_Scopes(t *testing.T) {
+	t.Parallel()
+	const secret = "a secret of more than 32 bytes, of an issuer"
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		scopes []auth.Scope
+		claim  string // scopes_claim
+		says   any
+		want   string
+	}{
+		{nil, "", "start list openid", "[start list]"},
+		{nil, "", []string{"watch", "stop"}, "[watch stop]"},
+		{nil, "", "start admin", "[start]"},
+		{nil, "scope", "start admin", "[start]"},
+		{nil, "scope", nil, "[]"},
+		{[]auth.Scope{auth.ScopeList}, "", "start admin", "[list]"},
+		{[]auth.Scope{auth.ScopeList, auth.ScopeWatch}, "scope", "start list admin", "[list]"},
+		{[]auth.Scope{auth.ScopeList, auth.ScopeAdmin}, "scope", "start list admin", "[list admin]"},
+		{[]auth.Scope{auth.ScopeList, auth.ScopeAdmin}, "scope", "start", "[]"},
+		{[]auth.Scope{auth.ScopeList, auth.ScopeAdmin}, "scope", nil, "[]"},
+	} {
+		a := mustNew(t, auth.Config{Issuers: []auth.Issuer{{
+			Issuer: "i", Audience: "a", KeyFile: file, Algorithms: []string{"HS256"}, Scopes: tc.scopes, ScopesClaim: tc.claim,
+		}}})
+		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"iss": "i", "aud": "a", "sub": "robot", "exp": time.Now().Add(time.Hour).Unix(), "scope": tc.says,
+		}).SignedString([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := a.Authenticate(t.Context(), auth.Credentials{Authorization: []string{"Bearer " + text}})
+		if err != nil || fmt.Sprint(g.Scopes) != tc.want {
+			t.Errorf("scopes %v, claim %q that says %v: %v, %v, want %s", tc.scopes, tc.claim, tc.says, g.Scopes, err, tc.want)
+		}
+	}
+}
+
 // What a credential has opened ends with it.
 func TestFollow(t *testing.T) {
 	t.Parallel()
@@ -305,6 +347,8 @@ func TestTokenFile(t *testing.T) {
 		"past":        {Name: "a", Scopes: auth.Scopes(), Expires: time.Now().Add(-time.Second)},
 		"taken":       {Name: "t4", Scopes: auth.Scopes()},
 		"tenant":      {Name: "a", Scopes: auth.Scopes(), Tenant: "a/b"},
+		"all tenants": {Name: "a", Scopes: auth.Scopes(), Tenant: auth.AllTenants},
+		"their rooms": {Name: "a", Scopes: []auth.Scope{auth.ScopeAdmin}, Tenant: auth.AllTenants, Rooms: []string{"42"}},
 	} {
 		if _, _, err := file.Create(token, time.Now()); err == nil {
 			t.Errorf("%s: it is made", name)
@@ -374,6 +418,11 @@ func TestNew_Refused(t *testing.T) {
 		"skew":             func(i *auth.Issuer) { i.ClockSkew = time.Hour },
 		"scopes":           func(i *auth.Issuer) { i.Scopes = []auth.Scope{"x"} },
 		"rooms":            func(i *auth.Issuer) { i.Rooms = []string{"["} },
+		"all tenants":      func(i *auth.Issuer) { i.Tenant = auth.AllTenants },
+		"all, and more":    func(i *auth.Issuer) { i.Tenant, i.Scopes = auth.AllTenants, auth.Scopes() },
+		"all, some rooms": func(i *auth.Issuer) {
+			i.Tenant, i.Scopes, i.RoomsClaim = auth.AllTenants, []auth.Scope{auth.ScopeAdmin}, "rooms"
+		},
 	} {
 		is := good
 		change(&is)
@@ -387,5 +436,14 @@ func TestNew_Refused(t *testing.T) {
 	holder := auth.Certificate{Name: "a", Scopes: auth.Scopes()}
 	if _, err := auth.New(auth.Config{Certificates: []auth.Certificate{holder, holder}}); err == nil {
 		t.Error("two certificates of one name")
+	}
+	holder.Tenant = auth.AllTenants
+	if _, err := auth.New(auth.Config{Certificates: []auth.Certificate{holder}}); err == nil {
+		t.Error("a certificate that may do everything in all tenants")
+	}
+	good.Tenant, good.Scopes = auth.AllTenants, []auth.Scope{auth.ScopeAdmin}
+	holder.Scopes = good.Scopes
+	if _, err := auth.New(auth.Config{Issuers: []auth.Issuer{good}, Certificates: []auth.Certificate{holder}}); err != nil {
+		t.Errorf("of an operator: %v", err)
 	}
 }

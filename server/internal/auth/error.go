@@ -41,6 +41,7 @@ const (
 	reasonRevoked     = "CREDENTIALS_REVOKED"
 	reasonCertificate = "CERTIFICATE_UNKNOWN"
 	reasonScope       = "SCOPE_MISSING"
+	reasonTenants     = "TENANTS_MISSING"
 	reasonKeys        = "ISSUER_UNAVAILABLE"
 )
 
@@ -69,6 +70,14 @@ func ErrScope(s Scope) error {
 	return &Error{
 		Reason: reasonScope, Message: "the credential has not the scope " + strings.ToLower(string(s)),
 		Denied: true, Scope: s,
+	}
+}
+
+// ErrTenants refuses a caller what is of more tenants than he sees.
+func ErrTenants() error {
+	return &Error{
+		Reason: reasonTenants, Message: "this is of all tenants, and the credential is of one: an operator's has the tenant *",
+		Denied: true, Scope: ScopeAdmin,
 	}
 }
 

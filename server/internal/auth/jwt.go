@@ -34,11 +34,12 @@ type Issuer struct {
 	// ClockSkew is by how much the clocks may differ: 0 to 5 min.
 	ClockSkew time.Duration
 	// Tenant is that of all callers, unless TenantClaim names the claim with it,
-	// which every token must have then.
+	// which every token must have then. The claim is never AllTenants.
 	Tenant, TenantClaim string
 	// Scopes are those of all callers, unless ScopesClaim names the claim with
-	// them: a list, or a text with spaces. "" and no Scopes: "scope". What it
-	// says beside our scopes does not count.
+	// them: a list, or a text with spaces. "" and no Scopes: "scope". Of what it
+	// says, only what is in Scopes counts; without Scopes, all of our scopes but
+	// admin.
 	Scopes      []Scope
 	ScopesClaim string
 	// Rooms are the patterns of all callers, unless RoomsClaim names the claim
@@ -125,7 +126,7 @@ func (c Issuer) validate() error {
 			return err
 		}
 	}
-	return errors.Join(CheckRooms(c.Rooms), checkTenant(c.Tenant))
+	return errors.Join(CheckRooms(c.Rooms), checkBound(c.Tenant, c.Scopes, len(c.Rooms) > 0 || c.RoomsClaim != ""))
 }
 
 func algorithms() []string {
@@ -207,7 +208,7 @@ func (is *issuer) grant(claims jwt.MapClaims) (Grant, error) {
 		g.Scopes = nil
 		words, _ := texts(claims[is.ScopesClaim])
 		for _, word := range words {
-			if slices.Contains(Scopes(), Scope(word)) {
+			if is.mayGive(Scope(word)) {
 				g.Scopes = append(g.Scopes, Scope(word))
 			}
 		}
@@ -222,6 +223,14 @@ func (is *issuer) grant(claims jwt.MapClaims) (Grant, error) {
 		}
 	}
 	return g, nil
+}
+
+// mayGive says whether the issuer may give a scope by its claim.
+func (is *issuer) mayGive(s Scope) bool {
+	if len(is.Scopes) > 0 {
+		return slices.Contains(is.Scopes, s)
+	}
+	return s != ScopeAdmin && slices.Contains(Scopes(), s)
 }
 
 // texts reads a claim of many texts: a list, or one with spaces.

@@ -8,8 +8,13 @@ import (
 	"slices"
 )
 
-// DefaultTenant is the tenant of a server that has no others.
-const DefaultTenant = "default"
+const (
+	// DefaultTenant is the tenant of a server that has no others.
+	DefaultTenant = "default"
+	// AllTenants is the tenant of an operator, who sees what is of any tenant with
+	// the scope admin. It has no rooms of its own.
+	AllTenants = "*"
+)
 
 // Scope is one kind of things that a caller may do.
 type Scope string
@@ -20,7 +25,7 @@ const (
 	ScopeStop  Scope = "stop"  // StopRecording
 	ScopeList  Scope = "list"  // GetRecording, ListRecordings, and the files of recordings
 	ScopeWatch Scope = "watch" // WatchClassBegin
-	ScopeAdmin Scope = "admin" // the admin API, of all tenants
+	ScopeAdmin Scope = "admin" // the admin API, of the tenants that the caller sees
 )
 
 // Scopes are all scopes.
@@ -44,7 +49,8 @@ type Principal struct {
 	// subject, a certificate's name. It is never a secret.
 	Name string
 	Kind Kind
-	// Tenant is the one whose rooms and recordings exist for the caller.
+	// Tenant is the one whose rooms and recordings exist for the caller, or
+	// AllTenants.
 	Tenant string
 	Scopes []Scope
 	// Rooms are patterns of path.Match for the rooms that exist for the caller;
@@ -60,6 +66,12 @@ func Anonymous() Principal {
 
 // Has tells whether the caller has a scope.
 func (p Principal) Has(s Scope) bool { return slices.Contains(p.Scopes, s) }
+
+// SeesTenant tells whether what is of a tenant may be told to the caller, who has
+// the scope admin. Where nobody is asked who he is, everything may.
+func (p Principal) SeesTenant(tenant string) bool {
+	return p.Tenant == tenant || p.Tenant == AllTenants || p.Kind == KindAnonymous
+}
 
 // SeesAllRooms tells whether every room of the tenant exists for the caller.
 func (p Principal) SeesAllRooms() bool { return len(p.Rooms) == 0 || slices.Contains(p.Rooms, "*") }

@@ -138,7 +138,7 @@ func (t Token) validate(now time.Time) error {
 	if !t.Expires.IsZero() && !t.Expires.After(now) {
 		return errors.New("it would have expired already")
 	}
-	return errors.Join(CheckScopes(t.Scopes), CheckRooms(t.Rooms), checkTenant(t.Tenant))
+	return errors.Join(CheckScopes(t.Scopes), CheckRooms(t.Rooms), checkBound(t.Tenant, t.Scopes, len(t.Rooms) > 0))
 }
 
 // CheckScopes finds scopes that there are not, or that there is none.
@@ -163,6 +163,18 @@ func CheckRooms(patterns []string) error {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
 			return errors.New("a pattern of rooms is none, as 42, class-* or [0-9]*")
 		}
+	}
+	return nil
+}
+
+// checkBound finds a tenant that is none, and one of all tenants with more than is
+// an operator's.
+func checkBound(tenant string, scopes []Scope, someRooms bool) error {
+	if tenant != AllTenants {
+		return checkTenant(tenant)
+	}
+	if someRooms || len(scopes) == 0 || slices.ContainsFunc(scopes, func(s Scope) bool { return s != ScopeAdmin }) {
+		return errors.New("the tenant * goes with the scope admin alone, and with all rooms")
 	}
 	return nil
 }

@@ -56,8 +56,11 @@ type Config struct {
 	// [CheckHostName].
 	Hosts []string
 	// Metrics serves /metrics, and DebugRooms /debug/rooms, which are the operator's;
-	// nil: nothing is there.
+	// nil: nothing is there. The first is of all Tenants together, and needs a
+	// credential that sees them all; of the second each sees his own, by the
+	// principal in the request's context.
 	Metrics, DebugRooms http.Handler
+	Tenants             []string
 	// Auth finds out who asks for what is the operator's: that needs the scope admin
 	// while anybody is asked. nil: nobody is.
 	Auth *auth.Authenticator
@@ -118,10 +121,10 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 	rest.HandleFunc("GET /healthz", healthz(cfg))
 	rest.HandleFunc("GET /readyz", readyz(cfg.Ready))
 	if cfg.Metrics != nil {
-		rest.Handle("GET /metrics", operators(cfg, cfg.Metrics))
+		rest.Handle("GET /metrics", operators(cfg, cfg.Tenants, cfg.Metrics))
 	}
 	if cfg.DebugRooms != nil {
-		rest.Handle("GET /debug/rooms", operators(cfg, cfg.DebugRooms))
+		rest.Handle("GET /debug/rooms", operators(cfg, nil, cfg.DebugRooms))
 	}
 	if cfg.Files != nil {
 		rest.Handle("/files/", cfg.Files)

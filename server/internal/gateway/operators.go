@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -16,8 +17,9 @@ import (
 )
 
 // operators lets those in who have the scope admin; while nobody is asked who he
-// is, those on this machine, or with cfg.Open everybody.
-func operators(cfg Config, next http.Handler) http.Handler {
+// is, those on this machine, or with cfg.Open everybody. They have to see all of
+// tenants.
+func operators(cfg Config, tenants []string, next http.Handler) http.Handler {
 	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -26,6 +28,9 @@ func operators(cfg Config, next http.Handler) http.Handler {
 			grant, err := cfg.Auth.Authenticate(r.Context(), auth.OfRequest(r))
 			if err == nil && !grant.Has(auth.ScopeAdmin) {
 				err = auth.ErrScope(auth.ScopeAdmin)
+			}
+			if err == nil && slices.ContainsFunc(tenants, func(name string) bool { return !grant.SeesTenant(name) }) {
+				err = auth.ErrTenants()
 			}
 			if err != nil {
 				errs.write(w, r, 0, errRefused(err))

@@ -62,6 +62,17 @@ func (d *Dispatcher) Endpoints(ctx context.Context) ([]*adminv1.WebhookEndpoint,
 	return list, nil
 }
 
+// TenantOf returns the tenant of an endpoint.
+//
+// Errors: ErrEndpoint.
+func (d *Dispatcher) TenantOf(endpoint string) (string, error) {
+	e, err := d.endpoint(endpoint)
+	if err != nil {
+		return "", err
+	}
+	return e.Tenant, nil
+}
+
 // Deliveries returns one page of the deliveries to an endpoint, the newest
 // event first, and the token of the next page or "". It reads through all that
 // are kept of the endpoint.
