@@ -145,8 +145,8 @@ type Config struct {
 	RoomListen string
 	// RoomHTTPListen is where it is served over plain http. "": nowhere.
 	RoomHTTPListen string
-	// RoomCertFile and RoomKeyFile are its certificate and key, as PEM. "": a
-	// self-signed one, made once and kept in DataDir.
+	// RoomCertFile and RoomKeyFile are its certificate and key, as PEM. They are read
+	// again when they change. "": a self-signed one, made once and kept in DataDir.
 	RoomCertFile, RoomKeyFile string
 	// RoomUDPListen is where it takes media. "": a port of loopback.
 	RoomUDPListen string

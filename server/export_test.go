@@ -36,7 +36,11 @@ func ErrorLog(logger *slog.Logger) *slog.Logger { return slog.New(errorLog{logge
 
 // Certificate is the room server's certificate at a time.
 func Certificate(cfg Config, now time.Time) (tls.Certificate, error) {
-	return certificate(cfg.withDefaults(), now)
+	t, err := openRoomTLS(cfg.withDefaults(), now)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return t.current.Certificates[0], nil
 }
 
 // LastAlive is what a server knows from the directory of lives.

@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -65,7 +64,7 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // Our own client reaches it through the returned function: over the same wire,
 // without sockets and TLS.
 func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkcloud.Secret) (dialFunc, error) {
-	cert, err := certificate(s.cfg, time.Now())
+	secured, err := openRoomTLS(s.cfg, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +99,7 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 
 	inProcess := bufconn.Listen(inProcessBuffer)
 	s.addHTTP("room server, in process", inProcess, s.room.ServiceHandler())
-	s.addHTTP("room server, https", tls.NewListener(s.roomListener, &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"}, // WebSocket needs it
-	}), s.room.Handler())
+	s.addHTTP("room server, https", secured.listener(s.roomListener), s.room.Handler())
 	if s.roomHTTPListener != nil {
 		s.addHTTP("room server, http", s.roomHTTPListener, s.room.Handler())
 	}

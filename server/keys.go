@@ -117,37 +117,38 @@ const (
 	certificateLeft = 24 * time.Hour
 )
 
-// roomCertName is the self-signed certificate in the data directory.
-const roomCertName = "room.crt"
+// roomCertName is the self-signed certificate in the data directory, and
+// roomKeyName its key.
+const (
+	roomCertName = "room.crt"
+	roomKeyName  = "room.key"
+)
 
-// certificate reads the embedded platform's certificate. One of its own is made
-// when there is none, or none that is good for host and for a day more.
-func certificate(cfg Config, now time.Time) (tls.Certificate, error) {
+// roomCertificate sees to the embedded platform's certificate: where none is
+// given, one of its own is made when there is none in the data directory, or none
+// that is good for host and for a day more.
+func roomCertificate(cfg Config, now time.Time) error {
 	if cfg.RoomCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.RoomCertFile, cfg.RoomKeyFile)
-		if err != nil {
-			return pair, fmt.Errorf("--room-cert-file, --room-key-file: %w", err)
-		}
-		return pair, nil
+		return nil
 	}
 	hosts := certificateHosts(cfg.RoomListen)
-	certPath, keyPath := cfg.path(roomCertName), cfg.path("room.key")
+	certPath, keyPath := cfg.path(roomCertName), cfg.path(roomKeyName)
 	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
 	if err == nil && goodFor(pair.Leaf, hosts, now) {
-		return pair, nil
+		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return pair, fmt.Errorf("read the room server's certificate: %w", err)
+		return fmt.Errorf("read the room server's certificate: %w", err)
 	}
 	certPEM, keyPEM, err := selfSigned(hosts, now)
 	if err != nil {
-		return pair, fmt.Errorf("make the room server's certificate: %w", err)
+		return fmt.Errorf("make the room server's certificate: %w", err)
 	}
 	// The key first: a certificate without its key would be read as broken.
 	if err := errors.Join(removeIf(certPath), writeFile(keyPath, keyPEM, 0o600), writeFile(certPath, certPEM, 0o644)); err != nil {
-		return pair, fmt.Errorf("keep the room server's certificate: %w", err)
+		return fmt.Errorf("keep the room server's certificate: %w", err)
 	}
-	return tls.X509KeyPair(certPEM, keyPEM)
+	return nil
 }
 
 // removeIf removes a file if it is there.

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -23,6 +24,7 @@ const tlsCheckEvery = time.Second
 // that makes no sense leaves all as it was.
 type tlsFiles struct {
 	cert, key, clientCA string
+	flags               string // those that cert and key are from
 	log                 *slog.Logger
 
 	mu      sync.Mutex
@@ -41,7 +43,23 @@ func openTLS(cfg Config) (*tlsFiles, error) {
 	if cfg.TLSCertFile == "" {
 		return nil, nil
 	}
-	t := &tlsFiles{cert: cfg.TLSCertFile, key: cfg.TLSKeyFile, clientCA: cfg.TLSClientCAFile, log: cfg.Logger.With("part", "TLS")}
+	t := &tlsFiles{
+		cert: cfg.TLSCertFile, key: cfg.TLSKeyFile, clientCA: cfg.TLSClientCAFile,
+		flags: "--tls-cert-file, --tls-key-file", log: cfg.Logger.With("part", "TLS"),
+	}
+	return t, t.load()
+}
+
+// openRoomTLS reads those of the embedded platform, and makes them where there are
+// none.
+func openRoomTLS(cfg Config, now time.Time) (*tlsFiles, error) {
+	if err := roomCertificate(cfg, now); err != nil {
+		return nil, err
+	}
+	t := &tlsFiles{
+		cert: cmp.Or(cfg.RoomCertFile, cfg.path(roomCertName)), key: cmp.Or(cfg.RoomKeyFile, cfg.path(roomKeyName)),
+		flags: "--room-cert-file, --room-key-file", log: cfg.Logger.With("part", "TLS"),
+	}
 	return t, t.load()
 }
 
@@ -55,7 +73,7 @@ func (t *tlsFiles) load() error {
 		}
 		info, err := os.Stat(file)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", [...]string{t.flags, t.flags, "--tls-client-ca-file"}[i], err)
 		}
 		stamps[i] = fileStamp{info.ModTime(), info.Size()}
 	}
@@ -65,7 +83,7 @@ func (t *tlsFiles) load() error {
 	t.stamps = stamps // what is wrong now is told once
 	pair, err := tls.LoadX509KeyPair(t.cert, t.key)
 	if err != nil {
-		return fmt.Errorf("--tls-cert-file, --tls-key-file: %w", err)
+		return fmt.Errorf("%s: %w", t.flags, err)
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if t.clientCA != "" {

@@ -79,7 +79,7 @@ type serverFlags struct {
 	PlatformOnly   bool     `name:"platform-only" help:"Serve the embedded room server and its files, and nothing else: a platform for replicas." group:"room"`
 	RoomListen     string   `name:"room-listen" default:"127.0.0.1:8443" placeholder:"HOST:PORT" help:"Where the embedded room server is served over https (${default})." group:"room"`
 	RoomHTTPListen string   `name:"room-http-listen" placeholder:"HOST:PORT" help:"Where it is served over plain http too." group:"room"`
-	RoomCertFile   string   `name:"room-cert-file" placeholder:"FILE" help:"Its certificate, as PEM. Without: a self-signed one is made at first start and kept in --data-dir." group:"room"`
+	RoomCertFile   string   `name:"room-cert-file" placeholder:"FILE" help:"Its certificate, as PEM; read again when it changes. Without: a self-signed one is made at first start and kept in --data-dir." group:"room"`
 	RoomKeyFile    string   `name:"room-key-file" placeholder:"FILE" help:"The key of --room-cert-file." group:"room"`
 	RoomUDPListen  string   `name:"room-udp-listen" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Where it takes media over UDP (${default})." group:"room"`
 	RoomPublicIP   []string `name:"room-public-ip" placeholder:"IP" help:"Announced to publishers instead of the local address, behind 1:1 NAT. Repeatable." group:"room"`
