@@ -352,6 +352,7 @@ func withoutCollector(t *testing.T, address string) {
 	}
 	calling.Wait()
 	took := time.Since(began)
+	eventually(t, "it to be told", func() bool { return strings.Contains(log.String(), "traces cannot be sent") })
 	began = time.Now()
 	s.Stop()
 	if stopping := time.Since(began); stopping > 8*time.Second {
