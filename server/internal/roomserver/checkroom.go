@@ -148,10 +148,16 @@ func (s *Server) checkRoomType(w http.ResponseWriter, r *http.Request) {
 	}{talkcloud.Number(talkcloud.ResultOK), talkcloud.Text("3")})
 }
 
-// roomOver ends the class of a room, as the teacher's client does before it deletes ClassBegin itself.
+// roomOver ends the class of a room, as the teacher's client does before it deletes ClassBegin itself. In a room that has
+// passwords it is for those who have shown one to checkroom, from the same address: they may delete ClassBegin too.
 func (s *Server) roomOver(w http.ResponseWriter, r *http.Request) {
 	p, ok := form(w, r)
 	if !ok {
+		return
+	}
+	if !s.mayEnd(talkcloud.RoomID(p["serial"]), remoteIP(r)) {
+		s.refused[limitPassword].Add(1)
+		reply(w, result(codePassword))
 		return
 	}
 	if room := s.findRoom(talkcloud.RoomID(p["serial"])); room != nil {

@@ -226,6 +226,17 @@ func (s *Server) mayEnter(p *participant, id talkcloud.RoomID, role *int) error 
 	return s.over(limitPassword, "the room has passwords: checkroom with one comes first, from the same address, and gives the role")
 }
 
+// mayEnd tells whether a class may be ended from an address by who is not in the room.
+func (s *Server) mayEnd(id talkcloud.RoomID, from string) bool {
+	passwords := s.cfg.Rooms[id].Passwords
+	for role := range passwords {
+		if s.entries.has(entry{room: id, from: from, role: role}, time.Now()) {
+			return true
+		}
+	}
+	return len(passwords) == 0
+}
+
 // openRoomHere is said of a room without passwords at [Server.PasswordsHandler].
 const openRoomHere = "at this address only rooms that have passwords can be entered"
 

@@ -344,6 +344,50 @@ func TestPasswords_JoinRoom(t *testing.T) {
 	}
 }
 
+// In a room with passwords, who has shown none ends no class.
+func TestPasswords_RoomOver(t *testing.T) {
+	t.Parallel()
+	s := limited(t, func(c *roomserver.Config) {
+		c.Rooms = map[talkcloud.RoomID]roomserver.RoomConfig{"7": {Passwords: map[int]talkcloud.Secret{talkcloud.RoleTeacher: "geheim"}}}
+	})
+	teacher := s.Join(t, "7", "teacher", roomservertest.Role(talkcloud.RoleTeacher), roomservertest.Password("geheim"))
+	teacher.BeginClass(t, talkcloud.ClassBegin{})
+	over := func(from string) string {
+		t.Helper()
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		web := http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: s.TLSConfig(), DisableKeepAlives: true}}
+		form := url.Values{"serial": {"7"}, "act": {"3"}, "companyid": {"10001"}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+talkcloud.PathRoomOver, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := web.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var answer struct{ Result json.Number }
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer.Result.String()
+	}
+	if got := over("127.0.0.2"); got != "4008" {
+		t.Errorf("from an address that has shown nothing: %s", got)
+	}
+	teacher.Sync(t)
+	for _, ev := range teacher.Events() {
+		if ev.Name == talkcloud.EventDelMsg {
+			t.Error("the class was ended")
+		}
+	}
+	if got := over("127.0.0.1"); got != "0" {
+		t.Errorf("from the teacher's: %s", got)
+	}
+	teacher.Message(t, talkcloud.EventDelMsg, talkcloud.MessageClassBegin)
+}
+
 // TestPasswordsHandler has rooms with passwords only. It counts whom it refuses.
 func TestPasswordsHandler(t *testing.T) {
 	t.Parallel()
