@@ -60,8 +60,8 @@ func TestAuditLog(t *testing.T) {
 	if _, err := r.api.StopRecording(stranger, &classrecv1.StopRecordingRequest{Room: "42"}); err == nil {
 		t.Error("a stranger stops")
 	}
-	rest := func(method, path, token, body string) int {
-		req, err := http.NewRequestWithContext(t.Context(), method, r.base+path, strings.NewReader(body))
+	ask := func(method, url, token, body string) int {
+		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +69,7 @@ func TestAuditLog(t *testing.T) {
 		code, _, _ := roundTrip(t, r.http, req)
 		return code
 	}
+	rest := func(method, path, token, body string) int { return ask(method, r.base+path, token, body) }
 	if code := rest("POST", "/v1/rooms/42/recordings", teacher, `{"request_id":"a\nforged"}`); code == http.StatusOK {
 		t.Error("a second class begins")
 	}
@@ -76,6 +77,7 @@ func TestAuditLog(t *testing.T) {
 		t.Errorf("stop: %d", code)
 	}
 	rest("GET", "/files/nothing/here.mkv", teacher, "")
+	ask("GET", "http://"+r.RoomHTTPAddr().String()+"/files/nothing/there.mkv", teacher, "") // the rooms' own port
 	watch, err := r.api.WatchClassBegin(asTeacher, &classrecv1.WatchClassBeginRequest{Room: "43"})
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +96,7 @@ func TestAuditLog(t *testing.T) {
 		{Call: service + "StartRecording", Room: "42", RequestID: "a\nforged", Code: "InvalidArgument"},
 		{Call: service + "StopRecording", Room: "42", Recording: name, Code: "OK"},
 		{Call: "file", File: "/files/nothing/here.mkv"},
+		{Call: "file", File: "/files/nothing/there.mkv"},
 		{Call: service + "WatchClassBegin", Room: "43", Code: "Unavailable", Reason: "NOT_SERVING"},
 	}
 	for _, want := range wants {

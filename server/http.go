@@ -99,15 +99,29 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 
 	inProcess := bufconn.Listen(inProcessBuffer)
 	s.addHTTP("room server, in process", inProcess, s.room.ServiceHandler())
-	s.addHTTP("room server, https", secured.listener(s.roomListener), s.room.Handler())
+	s.addHTTP("room server, https", secured.listener(s.roomListener), s.roomDoor())
 	if s.roomHTTPListener != nil {
-		s.addHTTP("room server, http", s.roomHTTPListener, s.room.Handler())
+		s.addHTTP("room server, http", s.roomHTTPListener, s.roomDoor())
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) }
 	if s.cfg.Rehearsal != nil {
 		return s.rehearse(dial), nil
 	}
 	return dial, nil
+}
+
+// roomDoor is the embedded platform at its own ports: what is fetched of its
+// files there is audited as it is elsewhere.
+func (s *Server) roomDoor() http.Handler {
+	room := s.room.Handler()
+	files := s.auditFiles("file", room)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/files/") {
+			files.ServeHTTP(w, r)
+			return
+		}
+		room.ServeHTTP(w, r)
+	})
 }
 
 // rehearse puts between our client and the platform what may go wrong there.
