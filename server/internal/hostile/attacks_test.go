@@ -443,22 +443,49 @@ func offers(t *testing.T, v *victim) {
 	}
 }
 
-// paths tries to read what is beside the files.
+// What there is on disk: recorded can be had, and secret, which is beside the recordings, cannot.
+const (
+	class    = "42/1511860000"
+	recorded = "recorded-6e0b"
+	secret   = "marked-secret-7d1c"
+)
+
+// record makes a finished class, with a file that is one and with links to what is not of it, and the secret.
+func record(t *testing.T, dataDir string) {
+	t.Helper()
+	outside := filepath.Join(dataDir, "outside")
+	dir := filepath.Join(dataDir, "room", "recordings", filepath.FromSlash(class))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	manifest := `{"room":"42","recordts":1511860000,"recordtype":0,"finished":true,"files":[` +
+		`{"name":"whole.webm","mediatype":"video/webm"},{"name":"link.webm","mediatype":"video/webm"},` +
+		`{"name":"up.webm","mediatype":"video/webm"},{"name":"gone.webm","mediatype":"video/webm"},{"name":"dir","mediatype":"video/webm"}]}`
+	for path, text := range map[string]string{
+		outside: secret, filepath.Join(dir, "whole.webm"): recorded, filepath.Join(dir, "class.json"): manifest,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"link.webm": outside, "up.webm": "../../../../outside", "dir": dataDir} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// paths tries to read what is beside the files. The server has read the class at its start.
 func paths(t *testing.T, v *victim) {
-	secret := "marked-secret-7d1c"
-	if err := os.WriteFile(filepath.Join(v.dir, "outside"), []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	class := filepath.Join(v.dir, "room", "recordings", "42", "1511860000")
-	if err := os.MkdirAll(class, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(v.dir, "outside"), filepath.Join(class, "link.webm")); err != nil {
-		t.Fatal(err)
+	for _, door := range []net.Addr{v.HTTPAddr(), v.RoomHTTPAddr()} {
+		if code, text := v.ask(t, http.MethodGet, "http://"+door.String()+"/files/"+class+"/whole.webm", http.NoBody); code != http.StatusOK || text != recorded {
+			t.Errorf("the file itself: %d %.80s", code, text)
+		}
 	}
 	for _, path := range []string{
 		"/files/../../outside", "/files/42/../../../outside", "/files/42/1511860000/../../../../outside", "/files/42/1511860000/link.webm",
-		"/files/%2e%2e/%2e%2e/outside", "/files/..%2f..%2f..%2foutside/x/y", "/files/42/1511860000/..%2f..%2f..%2f..%2foutside",
+		"/files/42/1511860000/up.webm", "/files/42/1511860000/gone.webm", "/files/42/1511860000/dir", "/files/42/1511860000/dir/outside",
+		"/files/1511860000/dir/outside", "/files/42/1511860000/whole.webm/../link.webm", "/files/%2e%2e/%2e%2e/outside", "/files/..%2f..%2f..%2foutside/x/y", "/files/42/1511860000/..%2f..%2f..%2f..%2foutside",
 		"/files/42/1511860000/%2e%2e%2f%2e%2e%2foutside", "/files/42/1511860000/..\\..\\outside", "/files/42/1511860000/link.webm%00.webm",
 		"/files/%00/%00/%00", "/files//etc/passwd", "/files/42/1511860000/class.json", "/files/42/1511860000/", "/files/./././outside",
 		"/console/../outside", "/console/%2e%2e/outside", "/console/..%2f..%2foutside", "//outside", "/../outside", "/v1/../outside", "\\outside",

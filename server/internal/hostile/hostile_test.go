@@ -75,9 +75,10 @@ type victim struct {
 func newVictim(t *testing.T) *victim {
 	t.Helper()
 	v := &victim{dir: t.TempDir(), text: new(log)}
+	record(t, v.dir)
 	s, err := server.New(t.Context(), server.Config{
 		GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", RoomListen: "127.0.0.1:0", RoomHTTPListen: "127.0.0.1:0",
-		AdminListen: "127.0.0.1:0", DataDir: v.dir,
+		AdminListen: "127.0.0.1:0", DataDir: v.dir, PublicFiles: true, // else a file's path is not looked at
 		Doors:      server.Doors{MaxConnections: 400, RoomMaxConnections: 400},
 		RoomLimits: server.RoomLimits{MaxRooms: 50, MaxParticipants: 200},
 		Logger:     slog.New(slog.NewTextHandler(v.text, &slog.HandlerOptions{Level: slog.LevelDebug})),
