@@ -60,7 +60,8 @@ func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handle
 	}
 
 	body := &bodyReader{limit: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout, errs: errs, next: mux}
-	// A page of another origin must not start recordings in a visitor's name.
+	// A page of another origin must not start recordings, nor have rooms joined,
+	// in a visitor's name.
 	ours, err := crossOrigin(errs, cfg.CORSOrigins, refuseSlashes(errs, body))
 	if err != nil {
 		return nil, err

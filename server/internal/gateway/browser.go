@@ -5,12 +5,15 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/classrec/classrec/server/internal/auth"
 )
 
 // CheckOrigin tells what is wrong with an element of [Config.CORSOrigins].
@@ -87,9 +90,8 @@ func knownHost(host string, hosts []string) bool {
 		slices.ContainsFunc(hosts, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
-// cors lets pages of some origins call the API and read its answers. Nothing
-// that the browser keeps of us (cookies, certificates, passwords) goes along:
-// who calls sends a token. The files and the room's doors have rules of their
+// cors lets pages of some origins call the API and read its answers. Who calls
+// sends a token: see [crossOrigin] for what the browser keeps of us. The files and the room's doors have rules of their
 // own.
 func cors(origins []string, next http.Handler) http.Handler {
 	if len(origins) == 0 {
@@ -132,20 +134,47 @@ func forPages(path string) bool {
 	return strings.HasPrefix(path, "/v1/") || path == "/openapi.json" || path == "/healthz" || path == "/readyz"
 }
 
-// crossOrigin refuses that a page of another origin changes something in a
-// visitor's name, unless it is one of those that may call.
+// crossOrigin refuses what a page of another origin asks for in a visitor's
+// name, unless it is one of those that may call. Reading is asking too: a watch
+// joins the room. Those that may call do it with what they have themselves, a
+// token: what the browser keeps of the visitor, his certificate, does not count.
 func crossOrigin(errs *errorWriter, origins []string, next http.Handler) (http.Handler, error) {
-	if slices.Contains(origins, anyOrigin) {
-		return next, nil
-	}
-	protection := http.NewCrossOriginProtection()
+	all := slices.Contains(origins, anyOrigin)
+	none, some := http.NewCrossOriginProtection(), http.NewCrossOriginProtection()
 	for _, origin := range origins {
-		if err := protection.AddTrustedOrigin(origin); err != nil {
+		if origin == anyOrigin {
+			continue
+		}
+		if err := some.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("origin of pages that may call: %w", err)
 		}
 	}
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		errs.write(w, r, http.StatusForbidden, errCrossOrigin())
-	}))
-	return protection.Handler(next), nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := *r
+		asked.Method = http.MethodPost // it lets all reading pass
+		if none.Check(&asked) == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		credentials := auth.OfRequest(r)
+		switch {
+		case !all && some.Check(&asked) != nil, credentials.Certificate != nil && len(credentials.Authorization) == 0:
+			errs.write(w, r, http.StatusForbidden, errCrossOrigin())
+		case len(credentials.Authorization) == 0 && plainForm(r):
+			errs.write(w, r, 0, errInvalid("a page of another origin sends its body as application/json"))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	}), nil
+}
+
+// plainForm tells a body that any page can have a browser send, without asking
+// whether it may.
+func plainForm(r *http.Request) bool {
+	contentType := r.Header.Get("Content-Type")
+	if r.ContentLength == 0 || contentType == "" {
+		return false
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err != nil || mediaType != "application/json"
 }

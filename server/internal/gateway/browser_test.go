@@ -4,16 +4,24 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/gateway"
 )
 
-// answering takes every start and get.
+// answering takes every start, stop, get and watch.
 func answering() *service {
 	return &service{
 		start: func(context.Context, *classrecv1.StartRecordingRequest) (*classrecv1.StartRecordingResponse, error) {
@@ -21,6 +29,12 @@ func answering() *service {
 		},
 		get: func(context.Context, *classrecv1.GetRecordingRequest) (*classrecv1.GetRecordingResponse, error) {
 			return &classrecv1.GetRecordingResponse{}, nil
+		},
+		stop: func(context.Context, *classrecv1.StopRecordingRequest) (*classrecv1.StopRecordingResponse, error) {
+			return &classrecv1.StopRecordingResponse{}, nil
+		},
+		watch: func(*classrecv1.WatchClassBeginRequest, grpc.ServerStreamingServer[classrecv1.WatchClassBeginResponse]) error {
+			return nil
 		},
 	}
 }
@@ -114,7 +128,7 @@ func TestCORS(t *testing.T) {
 	none := newGateway(t, answering(), gateway.Config{})
 	for _, tc := range []struct {
 		base, origin, allowed string
-		post                  int
+		status                int
 	}{
 		{some, ours, ours, 200},
 		{some, "http://localhost:3000", "http://localhost:3000", 200},
@@ -130,8 +144,9 @@ func TestCORS(t *testing.T) {
 		preflight := send(t, "OPTIONS", tc.base+path, "", "Origin", tc.origin, "Access-Control-Request-Method", "POST",
 			"Access-Control-Request-Headers", "authorization,content-type")
 		get := send(t, "GET", tc.base+path+"/1", "", "Origin", tc.origin, "Sec-Fetch-Site", "cross-site")
+		watch := send(t, "GET", tc.base+"/v1/rooms/42/classBegin:watch", "", "Origin", tc.origin, "Sec-Fetch-Site", "cross-site")
 		post := send(t, "POST", tc.base+path, "{}", "Origin", tc.origin, "Sec-Fetch-Site", "cross-site", "Content-Type", "application/json")
-		for name, a := range map[string]answer{"preflight": preflight, "get": get, "post": post} {
+		for name, a := range map[string]answer{"preflight": preflight, "get": get, "watch": watch, "post": post} {
 			if got := a.header.Get("Access-Control-Allow-Origin"); got != tc.allowed {
 				t.Errorf("%s %s: allowed %q, not %q", tc.origin, name, got, tc.allowed)
 			}
@@ -139,8 +154,10 @@ func TestCORS(t *testing.T) {
 				t.Errorf("%s %s: with credentials", tc.origin, name)
 			}
 		}
-		if post.status != tc.post {
-			t.Errorf("%s: post %d: %s", tc.origin, post.status, post.body)
+		for name, a := range map[string]answer{"get": get, "watch": watch, "post": post} {
+			if a.status != tc.status || tc.status == 403 && a.failure(t).reason() != "CROSS_ORIGIN" {
+				t.Errorf("%s: %s %d: %s", tc.origin, name, a.status, a.body)
+			}
 		}
 		if good := preflight.status == 204; good != (tc.allowed != "") {
 			t.Errorf("%s: preflight %d", tc.origin, preflight.status)
@@ -153,6 +170,114 @@ func TestCORS(t *testing.T) {
 	if a := send(t, "GET", all+"/", "", "Origin", evil); a.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Error("pages of other origins may read the console")
 	}
+}
+
+// TestCORS_NoCORS has a page make requests without asking whether it may, and without an Origin where a browser sends none.
+func TestCORS_NoCORS(t *testing.T) {
+	t.Parallel()
+	const ours = "https://app.example"
+	some := newGateway(t, answering(), gateway.Config{CORSOrigins: []string{ours}})
+	all := newGateway(t, answering(), gateway.Config{CORSOrigins: []string{"*"}})
+	const path, watch = "/v1/rooms/42/recordings", "/v1/rooms/42/classBegin:watch"
+	for _, tc := range []struct {
+		method, url, body string
+		headers           []string
+		status            int
+	}{
+		{"GET", some + watch, "", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"HEAD", some + path + "/1", "", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"GET", some + watch, "", []string{"Sec-Fetch-Site", "same-site"}, 403},
+		{"GET", some + watch, "", []string{"Sec-Fetch-Site", "same-site", "Origin", ours}, 200},
+		{"GET", some + watch, "", []string{"Sec-Fetch-Site", "same-origin"}, 200},
+		{"GET", some + watch, "", []string{"Sec-Fetch-Site", "none"}, 200}, // somebody has typed it
+		{"GET", some + watch, "", []string{"Origin", "https://evil.example"}, 403},
+		{"GET", some + watch, "", nil, 200},
+		{"GET", all + watch, "", []string{"Sec-Fetch-Site", "cross-site"}, 200},
+		// curl says that what it sends is a form. A page cannot say so without being asked.
+		{"POST", all + path, "{}", []string{"Content-Type", "application/x-www-form-urlencoded"}, 200},
+		{"POST", all + path, "{}", []string{"Content-Type", "text/plain", "Sec-Fetch-Site", "cross-site", "Origin", "null"}, 400},
+		{"POST", some + path, "{}", []string{"Content-Type", "text/plain", "Sec-Fetch-Site", "cross-site", "Origin", ours}, 400},
+		{"POST", all + path, "{}", []string{"Content-Type", "text/plain", "Origin", "https://evil.example"}, 400},
+		{"POST", all + path, "{}", []string{"Content-Type", "text/plain", "Sec-Fetch-Site", "same-origin"}, 200},
+		{"POST", all + path, "{}", []string{"Content-Type", "text/plain", "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer x"}, 200},
+		{"POST", all + path, "{}", []string{"Content-Type", "application/json;charset=utf-8", "Sec-Fetch-Site", "cross-site"}, 200},
+		{"POST", all + path, "", []string{"Sec-Fetch-Site", "cross-site"}, 200},
+	} {
+		if a := send(t, tc.method, tc.url, tc.body, tc.headers...); a.status != tc.status {
+			t.Errorf("%s %s %v: %d: %s", tc.method, tc.url, tc.headers, a.status, a.body)
+		}
+	}
+}
+
+// TestCORS_Certificates has the browser show the visitor's certificate, which is no other page's to use.
+func TestCORS_Certificates(t *testing.T) {
+	t.Parallel()
+	const ours = "https://app.example"
+	visitors, trusted := certificate(t)
+	for name, origins := range map[string][]string{"some": {ours}, "all": {"*"}} {
+		front := httptest.NewUnstartedServer(newHandler(t, answering(), gateway.Config{CORSOrigins: origins}))
+		front.TLS = &tls.Config{ClientCAs: trusted, ClientAuth: tls.VerifyClientCertIfGiven}
+		front.StartTLS()
+		t.Cleanup(front.Close)
+		for _, tc := range []struct {
+			method, path, token, site string
+			certificate               bool
+			status                    int
+		}{
+			{"POST", "/v1/rooms/42/recordings", "", "cross-site", true, 403},
+			{"POST", "/v1/rooms/42/recordings:stop", "", "same-site", true, 403},
+			{"GET", "/v1/rooms/42/classBegin:watch", "", "cross-site", true, 403},
+			{"POST", "/v1/rooms/42/recordings", "Bearer x", "cross-site", true, 200},
+			{"POST", "/v1/rooms/42/recordings", "", "cross-site", false, 200},
+			{"POST", "/v1/rooms/42/recordings", "", "same-origin", true, 200}, // the console
+			{"POST", "/v1/rooms/42/recordings", "", "", true, 200},            // a program
+		} {
+			req, err := http.NewRequestWithContext(t.Context(), tc.method, front.URL+tc.path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for header, value := range map[string]string{"Sec-Fetch-Site": tc.site, "Authorization": tc.token} {
+				if value != "" {
+					req.Header.Set(header, value)
+				}
+			}
+			if tc.site != "" && tc.site != "same-origin" {
+				req.Header.Set("Origin", ours)
+			}
+			over := front.Client().Transport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // httptest says so
+			over.DisableKeepAlives = true
+			if tc.certificate {
+				over.TLSClientConfig.Certificates = []tls.Certificate{visitors}
+			}
+			if a := exchange(t, over, req); a.status != tc.status {
+				t.Errorf("%s: %+v: %d: %s", name, tc, a.status, a.body)
+			}
+		}
+	}
+}
+
+// certificate is one of a client, and who trusts it.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"visitor.example"},
+		IsCA: true, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, trusted
 }
 
 func TestCheckOrigin(t *testing.T) {

@@ -57,6 +57,14 @@ func (s *service) WatchClassBegin(r *classrecv1.WatchClassBeginRequest, stream g
 // newGateway serves s over HTTP, and returns the base of its URLs.
 func newGateway(t *testing.T, s *service, cfg gateway.Config) string {
 	t.Helper()
+	front := httptest.NewServer(newHandler(t, s, cfg))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+// newHandler is what newGateway serves.
+func newHandler(t *testing.T, s *service, cfg gateway.Config) http.Handler {
+	t.Helper()
 	listener := bufconn.Listen(64 << 10)
 	server := grpc.NewServer()
 	classrecv1.RegisterRecordingServiceServer(server, s)
@@ -81,9 +89,7 @@ func newGateway(t *testing.T, s *service, cfg gateway.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewServer(handler)
-	t.Cleanup(front.Close)
-	return front.URL
+	return handler
 }
 
 // answer is what came back over HTTP.
@@ -103,11 +109,13 @@ func send(t *testing.T, method, url, body string, headers ...string) answer {
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	resp, err := client.Do(req)
+	return exchange(t, &http.Transport{DisableKeepAlives: true}, req)
+}
+
+// exchange sends one request, and follows no redirect.
+func exchange(t *testing.T, over http.RoundTripper, req *http.Request) answer {
+	t.Helper()
+	resp, err := over.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
