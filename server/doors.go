@@ -25,6 +25,10 @@ type Doors struct {
 	// one network of 64 bits. 0: no bound, since many people may come from behind
 	// one address.
 	MaxConnectionsPerAddress int
+	// BodyTimeout bounds the time in which the body of a request must have come,
+	// and AnswerTimeout that in which 256 KiB of an answer must be taken; a stream
+	// has bounds of its own. 0: 30 s and 1 min.
+	BodyTimeout, AnswerTimeout time.Duration
 	// CORSOrigins are the origins whose pages may call the API from a browser, as
 	// https://app.example; "*": every one. Others' pages cannot.
 	CORSOrigins []string
@@ -37,6 +41,8 @@ type Doors struct {
 func (d Doors) withDefaults() Doors {
 	d.MaxConnections = cmp.Or(d.MaxConnections, 10_000)
 	d.RoomMaxConnections = cmp.Or(d.RoomMaxConnections, 60_000)
+	d.BodyTimeout = cmp.Or(d.BodyTimeout, 30*time.Second)
+	d.AnswerTimeout = cmp.Or(d.AnswerTimeout, time.Minute)
 	return d
 }
 

@@ -20,7 +20,7 @@ import (
 
 // newHTTPServer bounds what a caller can hold without asking for anything.
 // There is no bound for reading and writing as a whole: streams and downloads
-// take as long as they take, and the handlers bound each step.
+// take as long as they take. [Doors.timed] bounds each step.
 func newHTTPServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,

@@ -360,7 +360,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 	s.parts.add(part{name: "REST connection", stop: func(context.Context) error { return conn.Close() }})
 
 	cfg := gateway.Config{
-		CORSOrigins: s.cfg.Doors.CORSOrigins, Hosts: s.cfg.hosts(),
+		CORSOrigins: s.cfg.Doors.CORSOrigins, Hosts: s.cfg.hosts(), BodyTimeout: s.cfg.Doors.BodyTimeout,
 		Auth: s.auth, Open: s.cfg.InsecureNoAuth, Metrics: s.metrics.handler(), Tenants: s.tenantNames(), Ready: s.ready, Alive: s.processAlive, Version: Version().Version,
 		Logger: s.cfg.Logger.With("part", "gateway"),
 	}
@@ -404,7 +404,7 @@ func (s *Server) mediaSources() []string {
 
 // addHTTP serves handler on l.
 func (s *Server) addHTTP(name string, l net.Listener, handler http.Handler) {
-	srv := newHTTPServer(handler, s.cfg.Logger.With("part", name))
+	srv := newHTTPServer(s.cfg.Doors.timed(handler), s.cfg.Logger.With("part", name))
 	s.parts.add(part{
 		name: name,
 		run:  func(context.Context) error { return ignore(srv.Serve(l), http.ErrServerClosed) },

@@ -244,7 +244,7 @@ func TestCORS_Certificates(t *testing.T) {
 			if tc.site != "" && tc.site != "same-origin" {
 				req.Header.Set("Origin", ours)
 			}
-			over := front.Client().Transport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // httptest says so
+			over := front.Client().Transport.(*http.Transport).Clone() //nolint:forcetypeassert // httptest says so
 			over.DisableKeepAlives = true
 			if tc.certificate {
 				over.TLSClientConfig.Certificates = []tls.Certificate{visitors}

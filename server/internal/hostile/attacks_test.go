@@ -33,6 +33,12 @@ func slowLoris(t *testing.T, v *victim) {
 	var waiting sync.WaitGroup
 	for name, door := range v.doors() {
 		beginnings := []string{"", "G", "GET / HTTP/1.1\r\nHost: x\r\nX-A: b\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n", "\x16\x03\x01\x02\x00\x01"}
+		for _, request := range []string{
+			"GET /healthz", "GET /metrics", "GET /files/" + class + "/whole.webm", "POST /nothing", "POST /v1/rooms/42/recordings", "POST /v1/rooms/4%2F2/recordings",
+			"POST /ClientAPI/checkroom",
+		} {
+			beginnings = append(beginnings, request+" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nx")
+		}
 		for _, say := range beginnings {
 			for n := range times(10) {
 				conn := connect(t, door, say)

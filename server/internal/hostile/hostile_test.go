@@ -79,7 +79,7 @@ func newVictim(t *testing.T) *victim {
 	s, err := server.New(t.Context(), server.Config{
 		GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", RoomListen: "127.0.0.1:0", RoomHTTPListen: "127.0.0.1:0",
 		AdminListen: "127.0.0.1:0", DataDir: v.dir, PublicFiles: true, // else a file's path is not looked at
-		Doors:      server.Doors{MaxConnections: 400, RoomMaxConnections: 400},
+		Doors:      server.Doors{MaxConnections: 400, RoomMaxConnections: 400, BodyTimeout: 5 * time.Second, AnswerTimeout: 5 * time.Second},
 		RoomLimits: server.RoomLimits{MaxRooms: 50, MaxParticipants: 200},
 		Logger:     slog.New(slog.NewTextHandler(v.text, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -3,13 +3,10 @@
 package roomserver
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -67,7 +64,7 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Disposition", mime.FormatMediaType(disposition(file.MediaType), map[string]string{"filename": file.Name}))
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-	http.ServeContent(&pacedWriter{ResponseWriter: w, rc: http.NewResponseController(w)}, r, "", info.ModTime(), f)
+	http.ServeContent(w, r, "", info.ModTime(), f)
 }
 
 // disposition lets a browser play media, and save what else there is: it is text that strangers wrote.
@@ -77,46 +74,6 @@ func disposition(mediaType string) string {
 	}
 	return "attachment"
 }
-
-// How slowly a file may be taken: a piece within so long. A reader that takes less is cut off.
-const (
-	filePiece   = 256 << 10
-	fileTimeout = time.Minute
-)
-
-// pacedWriter bounds the time of each piece.
-type pacedWriter struct {
-	http.ResponseWriter
-	rc *http.ResponseController
-}
-
-func (w *pacedWriter) bound() {
-	_ = w.rc.SetWriteDeadline(time.Now().Add(fileTimeout)) // no deadlines: no bound
-}
-
-// Write writes a piece.
-func (w *pacedWriter) Write(p []byte) (int, error) {
-	w.bound()
-	return w.ResponseWriter.Write(p)
-}
-
-// ReadFrom keeps the way by which the system copies files to connections by itself.
-func (w *pacedWriter) ReadFrom(from io.Reader) (total int64, err error) {
-	for {
-		w.bound()
-		n, err := io.CopyN(w.ResponseWriter, from, filePiece)
-		total += n
-		switch {
-		case errors.Is(err, io.EOF):
-			return total, nil
-		case err != nil:
-			return total, err
-		}
-	}
-}
-
-// Unwrap is for http.ResponseController.
-func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // FilePath is the path of a file below the archive's directory, "" when the URL's path names none: what two URLs of one
 // file have in common.

@@ -4,9 +4,7 @@ package roomserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -239,31 +237,3 @@ func (s *Server) mayEnd(id talkcloud.RoomID, from string) bool {
 
 // openRoomHere is said of a room without passwords at [Server.PasswordsHandler].
 const openRoomHere = "at this address only rooms that have passwords can be entered"
-
-// bodyTimeout bounds the time in which a request's body must have come.
-const bodyTimeout = 30 * time.Second
-
-// boundBody sees to bodyTimeout.
-func boundBody(w http.ResponseWriter, r *http.Request) {
-	if r.Body == nil || r.ContentLength == 0 {
-		return
-	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // no deadlines: no bound
-	r.Body = &boundedBody{ReadCloser: r.Body, done: func() { _ = rc.SetReadDeadline(time.Time{}) }}
-}
-
-// boundedBody takes the bound away when the body is there, so that the answer may take as long as it takes.
-type boundedBody struct {
-	io.ReadCloser
-	done func()
-}
-
-// Read reads.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) {
-		b.done()
-	}
-	return n, err
-}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server_test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+)
+
+// A body that does not come ends the connection, wherever it was to go: also where nobody reads it, since net/http does.
+// Streams that are open meanwhile go on, with a body that has come or without one.
+func TestTimes_Bodies(t *testing.T) {
+	t.Parallel()
+	cfg := anywhere(t.TempDir())
+	cfg.Doors.BodyTimeout, cfg.Doors.AnswerTimeout = time.Second, time.Second
+	r := newRunning(t, cfg)
+	streams := map[string]*bufio.Reader{}
+	for name, request := range map[string]string{
+		"NDJSON": "POST /v1/rooms/42/classBegin:watch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}",
+		"SSE":    "GET /v1/rooms/42/classBegin:watch HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n",
+	} {
+		conn := connect(t, r.HTTPAddr())
+		if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		streams[name] = bufio.NewReader(conn)
+		hear(t, name, streams[name], "synced")
+	}
+
+	var waiting sync.WaitGroup
+	for _, door := range []net.Addr{r.HTTPAddr(), r.RoomHTTPAddr()} {
+		for _, request := range []string{
+			"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"GET /files/42/1511860000/x.webm HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"OPTIONS /files/42/1511860000/x.webm HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n",
+			"POST /v1/rooms/42/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"POST /v1/rooms/42/recordings HTTP/1.1\r\nHost: evil.example\r\n",
+			"POST /v1/rooms/42/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\n",
+			"POST /v1/rooms/4%2F2/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"POST /ClientAPI/checkroom HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"POST /whip/42/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n",
+			"POST /socket.io/?EIO=3&transport=polling HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+			"GET /where.html HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+		} {
+			for _, body := range []string{"Content-Length: 100\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"} {
+				conn := connect(t, door)
+				if _, err := io.WriteString(conn, request+body); err != nil {
+					t.Fatal(err)
+				}
+				waiting.Go(func() {
+					_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+					answer, err := io.ReadAll(conn)
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("%q goes on, after %.60q", request+body, answer)
+					} else if len(answer) > 0 && !strings.Contains(string(answer), "\r\nConnection: close\r\n") {
+						t.Errorf("%q is answered %q", request+body, answer)
+					}
+				})
+			}
+		}
+	}
+	waiting.Wait()
+
+	if _, err := r.api.StartRecording(t.Context(), &classrecv1.StartRecordingRequest{Room: "42"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, stream := range streams {
+		hear(t, name, stream, "rooms/42/recordings/")
+	}
+}
+
+// hear reads lines until one has the text.
+func hear(t *testing.T, name string, from *bufio.Reader, text string) {
+	t.Helper()
+	for {
+		line, err := from.ReadString('\n')
+		if strings.Contains(line, text) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%s: %q has not come: %v", name, text, err)
+		}
+	}
+}
+
+// A connection whose answers are not taken ends, whichever way they are written.
+func TestTimes_Answers(t *testing.T) {
+	t.Parallel()
+	cfg := anywhere(t.TempDir())
+	cfg.Doors.BodyTimeout, cfg.Doors.AnswerTimeout = time.Second, time.Second
+	r := newRunning(t, cfg)
+	for _, tc := range []struct {
+		door net.Addr
+		path string
+	}{
+		{r.HTTPAddr(), "/openapi.json"},
+		{r.HTTPAddr(), "/metrics"},
+		{r.HTTPAddr(), "/console/"},
+		{r.HTTPAddr(), "/v1/rooms/42/recordings"},
+		{r.HTTPAddr(), "/nothing"},
+		{r.RoomHTTPAddr(), "/where.html"},
+	} {
+		t.Run(strings.Trim(tc.path, "/"), func(t *testing.T) {
+			t.Parallel()
+			conn := connect(t, tc.door)
+			requests := strings.Repeat("GET "+tc.path+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1000)
+			left := ""
+			eventually(t, "the connection to end", func() bool {
+				if left == "" {
+					left = requests
+				}
+				_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+				n, err := io.WriteString(conn, left)
+				left = left[n:]
+				return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+			})
+		})
+	}
+}
+
+// A file that is taken slowly comes whole: the time is for a piece.
+func TestTimes_SlowReader(t *testing.T) {
+	t.Parallel()
+	cfg := anywhere(t.TempDir())
+	cfg.Doors.BodyTimeout, cfg.Doors.AnswerTimeout, cfg.PublicFiles = time.Second, time.Second, true
+	const size = 24 << 20 // more than the system keeps for a connection
+	dir := filepath.Join(cfg.DataDir, "room", "recordings", "42", "1511860000")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, filepath.Join(dir, "class.json"),
+		`{"room":"42","recordts":1511860000,"finished":true,"files":[{"name":"x.webm","mediatype":"video/webm"}]}`)
+	mustWrite(t, filepath.Join(dir, "x.webm"), "")
+	if err := os.Truncate(filepath.Join(dir, "x.webm"), size); err != nil {
+		t.Fatal(err)
+	}
+	r := newRunning(t, cfg)
+	for _, door := range []net.Addr{r.HTTPAddr(), r.RoomHTTPAddr()} {
+		conn := connect(t, door)
+		if _, err := io.WriteString(conn, "GET /files/42/1511860000/x.webm HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		var got int64
+		for n := int64(1); n > 0 && err == nil; <-ticker.C {
+			n, err = io.CopyN(io.Discard, resp.Body, 1<<20)
+			got += n
+		}
+		if got != size || resp.StatusCode != http.StatusOK {
+			t.Errorf("%d with %d of %d bytes: %v", resp.StatusCode, got, size, err)
+		}
+	}
+}
