@@ -29,6 +29,9 @@ type Doors struct {
 	// and AnswerTimeout that in which 256 KiB of an answer must be taken; a stream
 	// has bounds of its own. 0: 30 s and 1 min.
 	BodyTimeout, AnswerTimeout time.Duration
+	// MessageTimeout bounds the time in which the first message of a call must
+	// have come; without a credential that counts it is a sixth of that. 0: 30 s.
+	MessageTimeout time.Duration
 	// CORSOrigins are the origins whose pages may call the API from a browser, as
 	// https://app.example; "*": every one. Others' pages cannot.
 	CORSOrigins []string
@@ -42,6 +45,7 @@ func (d Doors) withDefaults() Doors {
 	d.MaxConnections = cmp.Or(d.MaxConnections, 10_000)
 	d.RoomMaxConnections = cmp.Or(d.RoomMaxConnections, 60_000)
 	d.BodyTimeout = cmp.Or(d.BodyTimeout, 30*time.Second)
+	d.MessageTimeout = cmp.Or(d.MessageTimeout, 30*time.Second)
 	d.AnswerTimeout = cmp.Or(d.AnswerTimeout, time.Minute)
 	return d
 }

@@ -24,8 +24,9 @@ const (
 	// maxSendBytes fits a page of 1,000 recordings with many files each.
 	maxSendBytes = 64 << 20
 	// maxStreams is how many calls one connection may have at once; more wait
-	// in the client. The calls of REST share one connection.
-	maxStreams = 10_000
+	// in the client. The calls of REST share one connection, which has more.
+	maxStreams          = 500
+	maxInProcessStreams = 10_000
 	// maxIdle is how long a connection may be without a call; then its client
 	// makes a new one when it needs it.
 	maxIdle = 15 * time.Minute
@@ -39,12 +40,15 @@ type grpcAPI interface{ Register(r grpc.ServiceRegistrar) }
 // grpcServer serves an API, reflection and health.
 type grpcServer struct {
 	server *grpc.Server
+	// inProcess serves the same to the gateway, which is ours.
+	inProcess *grpc.Server
+
 	health *health.Server
 	names  []string // of the API's services
 	drain  *drain
 }
 
-func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg service.Config, secured credentials.TransportCredentials) (*grpcServer, error) {
+func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg service.Config, timeout time.Duration, secured credentials.TransportCredentials) (*grpcServer, error) {
 	g := &grpcServer{health: health.NewServer(), names: names, drain: newDrain(names)}
 	edge, err := service.ServerOptions(cfg)
 	if err != nil {
@@ -55,7 +59,6 @@ func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg 
 		grpc.MaxRecvMsgSize(maxReceiveBytes),
 		grpc.MaxSendMsgSize(maxSendBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(headerTimeout),
 		// A watcher may be silent for ever: ask whether it is there, and let it
 		// ask as often as every 10 s.
@@ -68,13 +71,20 @@ func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg 
 	options = append(options, m.serverOptions()...)
 	options = append(options, edge...)
 	options = append(options, g.drain.options()...)
-	g.server = grpc.NewServer(options...)
-	api.Register(g.server)
-	healthv1.RegisterHealthServer(g.server, g.health)
-	reflection.Register(g.server)
-	m.initialize(g.server)
+	outside := append(firstMessage{cfg.Auth, timeout}.options(), options...)
+	g.server = g.build(api, m, append(outside, grpc.MaxConcurrentStreams(maxStreams)))
+	g.inProcess = g.build(api, m, append(options, grpc.MaxConcurrentStreams(maxInProcessStreams)))
 	g.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	return g, nil
+}
+
+func (g *grpcServer) build(api grpcAPI, m *metrics, options []grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(options...)
+	api.Register(server)
+	healthv1.RegisterHealthServer(server, g.health)
+	reflection.Register(server)
+	m.initialize(server)
+	return server
 }
 
 func (g *grpcServer) setHealth(status healthv1.HealthCheckResponse_ServingStatus) {
@@ -88,10 +98,12 @@ func (g *grpcServer) setHealth(status healthv1.HealthCheckResponse_ServingStatus
 func (g *grpcServer) serving() { g.setHealth(healthv1.HealthCheckResponse_SERVING) }
 
 func (g *grpcServer) serve(l net.Listener) error {
-	if err := g.server.Serve(l); err != nil {
-		return ignore(err, grpc.ErrServerStopped)
-	}
-	return nil
+	return ignore(g.server.Serve(l), grpc.ErrServerStopped)
+}
+
+// serveInProcess serves the gateway.
+func (g *grpcServer) serveInProcess(l net.Listener) error {
+	return ignore(g.inProcess.Serve(auth.InProcess(l)), grpc.ErrServerStopped)
 }
 
 // notServing tells health checks that calls are not served any more, for good.
@@ -105,8 +117,10 @@ func (g *grpcServer) stop(ctx context.Context, cut func()) {
 		defer close(over)
 		cut()
 		g.server.Stop()
+		g.inProcess.Stop()
 	})
 	g.server.GracefulStop()
+	g.inProcess.GracefulStop()
 	if !hard() {
 		<-over
 	}

@@ -318,7 +318,7 @@ func (s *Server) openAdmin(context.Context) (err error) {
 func (s *Server) addGRPC(name string, l net.Listener, api grpcAPI, services []string) (*grpcServer, error) {
 	g, err := newGRPCServer(api, services, s.metrics, s.traces, service.Config{
 		Auth: s.auth, HandOut: s.links.handOut, Observe: s.auditCall, Logger: s.cfg.Logger.With("part", name),
-	}, s.tls.grpc())
+	}, s.cfg.Doors.MessageTimeout, s.tls.grpc())
 	if err != nil {
 		return nil, err
 	}
@@ -347,7 +347,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 	inProcess := bufconn.Listen(256 << 10)
 	s.parts.add(part{
 		name: "gRPC server, in process",
-		run:  func(context.Context) error { return s.grpc.serve(auth.InProcess(inProcess)) },
+		run:  func(context.Context) error { return s.grpc.serveInProcess(inProcess) },
 		stop: func(context.Context) error { return inProcess.Close() },
 	})
 	conn, err := grpc.NewClient("passthrough:///in-process",

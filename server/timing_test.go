@@ -4,6 +4,8 @@ package server_test
 
 import (
 	"bufio"
+	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -15,7 +17,17 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/auth"
 )
 
 // A body that does not come ends the connection, wherever it was to go: also where nobody reads it, since net/http does.
@@ -176,4 +188,109 @@ func TestTimes_SlowReader(t *testing.T) {
 			t.Errorf("%d with %d of %d bytes: %v", resp.StatusCode, got, size, err)
 		}
 	}
+}
+
+// A call whose message does not come ends, of a stranger soon: nobody is asked who he is before it is there. Those whose
+// message comes late, and streams that have had theirs, go on.
+func TestTimes_Messages(t *testing.T) {
+	t.Parallel()
+	cfg := anywhere(t.TempDir())
+	cfg.AdminListen, cfg.Doors.MessageTimeout = "127.0.0.1:0", 6*time.Second // a stranger has one
+	_, token := newToken(t, cfg.DataDir, auth.Token{Name: "admin", Scopes: []auth.Scope{auth.ScopeList, auth.ScopeWatch, auth.ScopeAdmin}})
+	r := newRunning(t, cfg)
+	dial := func(addr net.Addr) *grpc.ClientConn {
+		conn, err := grpc.NewClient(addr.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	api := dial(r.GRPCAddr())
+	good := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	bad := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer nonsense")
+	silent := func(ctx context.Context, conn *grpc.ClientConn, method string) grpc.ClientStream {
+		call, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return call
+	}
+	ends := func(name string, call grpc.ClientStream) {
+		ended := make(chan error, 1)
+		go func() { ended <- call.RecvMsg(new(emptypb.Empty)) }()
+		select {
+		case err := <-ended:
+			if c := status.Code(err); c != codes.Canceled && c != codes.Unauthenticated { // a stream asks before its message
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s goes on", name)
+		}
+	}
+
+	watch, err := classrecv1.NewRecordingServiceClient(api).WatchClassBegin(good, &classrecv1.WatchClassBeginRequest{Room: "42"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, never := silent(good, api, classrecv1.RecordingService_ListRecordings_FullMethodName), silent(good, api, classrecv1.RecordingService_WatchClassBegin_FullMethodName)
+	begun := time.Now()
+	strangers := map[string]grpc.ClientStream{
+		"health": silent(t.Context(), api, healthv1.Health_Check_FullMethodName),
+		"admin":  silent(t.Context(), dial(r.AdminAddr()), adminv1.RoomService_ListRooms_FullMethodName),
+	}
+	for _, method := range []string{
+		classrecv1.RecordingService_StartRecording_FullMethodName, classrecv1.RecordingService_WatchClassBegin_FullMethodName,
+	} {
+		strangers[method], strangers[method+" with nonsense"] = silent(t.Context(), api, method), silent(bad, api, method)
+	}
+	for name, call := range strangers {
+		ends(name, call)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("strangers had %v", took)
+	}
+	if err := late.SendMsg(&classrecv1.ListRecordingsRequest{Room: "42"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(late.CloseSend(), late.RecvMsg(new(classrecv1.ListRecordingsResponse))); err != nil {
+		t.Errorf("a message that comes late: %v", err)
+	}
+	ends("who sends none", never)
+	if took := time.Since(begun); took < 5*time.Second {
+		t.Errorf("who is known had %v", took)
+	}
+	if msg, err := watch.Recv(); err != nil || msg.GetSynced() == nil {
+		t.Errorf("a watch: %v, %v", msg, err)
+	}
+	if _, err := classrecv1.NewRecordingServiceClient(api).ListRecordings(bad, &classrecv1.ListRecordingsRequest{Room: "42"}); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("a stranger's whole call: %v", err)
+	}
+}
+
+// One connection has so many calls at once; that of REST, which is ours, is another matter.
+func TestTimes_CallsOfAConnection(t *testing.T) {
+	t.Parallel()
+	r := newRunning(t, anywhere(t.TempDir()))
+	conn := connect(t, r.GRPCAddr())
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	frame := make([]byte, 9)
+	if _, err := io.ReadFull(conn, frame); err != nil || frame[3] != 4 {
+		t.Fatalf("no SETTINGS: %v, %v", frame, err)
+	}
+	settings := make([]byte, binary.BigEndian.Uint32(frame)>>8)
+	if _, err := io.ReadFull(conn, settings); err != nil {
+		t.Fatal(err)
+	}
+	for ; len(settings) >= 6; settings = settings[6:] {
+		if most := binary.BigEndian.Uint32(settings[2:]); binary.BigEndian.Uint16(settings) == 3 && most == 500 {
+			return
+		}
+	}
+	t.Error("a connection has more calls than 500")
 }
