@@ -25,7 +25,7 @@ const (
 	maxSendBytes = 64 << 20
 	// maxStreams is how many calls one connection may have at once; more wait
 	// in the client. The calls of REST share one connection, which has more.
-	maxStreams          = 500
+	maxStreams          = 2_000
 	maxInProcessStreams = 10_000
 	// maxIdle is how long a connection may be without a call; then its client
 	// makes a new one when it needs it.
