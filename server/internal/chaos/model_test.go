@@ -205,13 +205,18 @@ func (c *clustering) againstRooms(log []chaostest.Event, raw []chaostest.LogMess
 // attended tells whether a class was seen from its beginning to its end by a replica that was well, and had had the room's
 // lease for a while: then it has to be in the log, however short it was.
 func (c *clustering) attended(room string, class chaostest.Attended, raw []chaostest.LogMessage) bool {
-	const enough = 2 * time.Second // to be in the room when the lease is there, to look what is on, and to write
+	const (
+		enough = 2 * time.Second // to be in the room when the lease is there, to look what is on, and to write
+		// NATS without one of its servers may choose its leaders anew for as long as a lease lasts. What could not be
+		// written goes with the lease.
+		election = 10 * time.Second
+	)
 	if class.With.IsZero() || class.Begun.Sub(class.With) < enough {
 		return false
 	}
 	from, to := class.Begun.Add(-enough), class.Ended.Add(enough)
 	holder, since := chaostest.HolderAt(raw, room, class.Begun)
-	if since.After(from) || overlaps(c.noQuorum, from, to) {
+	if since.After(from) || overlaps(c.noQuorum, from, to) || overlaps(c.fewer, from, class.Ended.Add(election)) {
 		return false
 	}
 	for _, r := range c.replicas {
