@@ -149,7 +149,7 @@ type plan struct {
 
 // once is one stream; it tells whether it was synced.
 func (w *Watcher) once(ctx context.Context, p plan) (synced bool) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := withoutDeadline(ctx)
 	defer cancel()
 	s := newStream(w.nodes[rand.IntN(len(w.nodes))], w.Protocol)
 	defer s.close()
@@ -195,6 +195,17 @@ func (w *Watcher) once(ctx context.Context, p plan) (synced bool) {
 			leave()
 			return false
 		}
+	}
+}
+
+// withoutDeadline is a context that ends with ctx, and has no deadline to tell the server: whose clock may be the first
+// to say that the time is over.
+func withoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	undated, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	return undated, func() {
+		stop()
+		cancel()
 	}
 }
 
