@@ -128,6 +128,7 @@ func (s *Server) openRecordings(_ context.Context, t *tenant) error {
 		SkipFileCheck:     t.skipFileCheck,
 		PollMin:           s.cfg.PollMin,
 		PollMax:           s.cfg.PollMax,
+		Grace:             min(2*time.Second, s.cfg.ShutdownTimeout/5),
 		Key:               s.sealingKey,
 		RichRecordList:    t.richRecordList || t.embedded(),
 		RoomsStartEmpty:   t.embedded(),

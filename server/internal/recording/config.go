@@ -60,6 +60,9 @@ type Config struct {
 	// Linger is how long a room that nobody needs any more is stayed in;
 	// default 3 s.
 	Linger time.Duration
+	// Grace is how long what was seen in the rooms may take to be stored when the
+	// work is to end; default 2 s. What is not stored by then is lost.
+	Grace time.Duration
 	// Heartbeat is the longest silence of a watch; default 15 s.
 	Heartbeat time.Duration
 	// SuperviseEvery is how often all unfinished recordings are looked at, for
@@ -131,6 +134,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxLooks <= 0 {
 		c.MaxLooks = 64
 	}
+	def(&c.Grace, 2*time.Second)
 	def(&c.Heartbeat, 15*time.Second)
 	def(&c.SuperviseEvery, 2*time.Second)
 	if c.LastAlive == nil {

@@ -34,7 +34,8 @@ func testContext(t testing.TB) context.Context {
 // life is one run of the service: Run is called by newLife and ends with stop.
 type life struct {
 	*recording.Service
-	stop func()
+	rooms *room.Manager
+	stop  func()
 }
 
 // config is quick enough for tests.
@@ -55,7 +56,7 @@ func newLifeIn(t testing.TB, st *store.Store, client *talkcloud.Client, in room.
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	l := &life{Service: s}
+	l := &life{Service: s, rooms: rooms}
 	stopped := false
 	l.stop = func() {
 		if stopped {

@@ -147,9 +147,12 @@ func (w *worker) lastTrouble() error {
 }
 
 func (w *worker) run(ctx context.Context) {
+	observing, end := outlasting(ctx, w.s.cfg.Grace)
+	defer end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() { //nolint:contextcheck // what comes now outlives ctx
 		cancel()
+		w.finish(observing)
 		w.leave()
 		w.children.Wait()
 		w.resign()
@@ -185,8 +188,32 @@ func (w *worker) run(ctx context.Context) {
 				w.resubscribe()
 				continue
 			}
-			w.observe(ctx, ev)
+			w.observe(observing, ev)
 		}
+	}
+}
+
+// outlasting is a context that ends so much later than ctx.
+func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return later, func() {
+		stop()
+		cancel()
+	}
+}
+
+// finish takes what the session has seen until now, as far as ctx lasts.
+func (w *worker) finish(ctx context.Context) {
+	if w.sub == nil {
+		return
+	}
+	w.sub.Close()
+	for ev := range w.sub.C {
+		if ctx.Err() != nil || w.lease() == nil || w.sub == nil {
+			return
+		}
+		w.observe(ctx, ev)
 	}
 }
 
