@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/recorder"
@@ -41,7 +42,7 @@ func (p *participant) beginClass(m talkcloud.Message, ack ackFunc) error {
 		return err
 	}
 	if err := s.recorder.Check(begin.options("")); err != nil {
-		return refusedRecording(err)
+		return s.refusedRecording(err)
 	}
 	if err := s.space.check(); err != nil {
 		return s.over(limitDisk, "the disk is nearly full: no class can be recorded")
@@ -54,7 +55,7 @@ func (p *participant) beginClass(m talkcloud.Message, ack ackFunc) error {
 	})
 	if err != nil {
 		s.log.Error("recording not started", "room", r.id, "error", err)
-		return refusedRecording(err)
+		return s.refusedRecording(err)
 	}
 	if err := r.announceClass(p, m, c, ack); err != nil {
 		s.discard(c)
@@ -157,9 +158,12 @@ func beginningOf(o recorder.Options) beginning {
 	return b
 }
 
-func refusedRecording(err error) error {
-	if errors.Is(err, recorder.ErrNeedsFFmpeg) {
+func (s *Server) refusedRecording(err error) error {
+	switch {
+	case errors.Is(err, recorder.ErrNeedsFFmpeg):
 		return refuse(codeFailure, reasonFFmpeg, err.Error()+" where the platform runs")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return s.over(limitDisk, "the disk is full: no class can be recorded")
 	}
 	return refuse(codeWriteFailed, reasonRecording, "the recording could not be started")
 }

@@ -42,7 +42,7 @@ const (
 	reasonClass       = "BAD_CLASS_BEGIN"  // recordtype, convert or layout is no known number
 	reasonRecording   = "RECORDING_FAILED" // the files of the recording could not be made
 	reasonPassword    = "PASSWORD_NEEDED"  // checkroom was shown no password of the room from this address
-	reasonDisk        = "DISK_FULL"        // less is free than Config.MinFree
+	reasonDisk        = "DISK_FULL"        // less is free than Config.MinFree, or nothing
 	reasonUnsupported = "NOT_SUPPORTED"
 )
 
