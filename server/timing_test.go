@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,26 @@ func hear(t *testing.T, name string, from *bufio.Reader, text string) {
 	}
 }
 
+// connectNarrow is connect with segments, and a window, so small that the system keeps little of what nobody reads.
+func connectNarrow(t *testing.T, addr net.Addr) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var set error
+		err := raw.Control(func(fd uintptr) {
+			set = errors.Join(
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536),
+				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10))
+		})
+		return errors.Join(err, set)
+	}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
 // A connection whose answers are not taken ends, whichever way they are written.
 func TestTimes_Answers(t *testing.T) {
 	t.Parallel()
@@ -132,7 +153,7 @@ func TestTimes_Answers(t *testing.T) {
 	} {
 		t.Run(strings.Trim(tc.path, "/"), func(t *testing.T) {
 			t.Parallel()
-			conn := connect(t, tc.door)
+			conn := connectNarrow(t, tc.door)
 			requests := strings.Repeat("GET "+tc.path+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 1000)
 			left := ""
 			eventually(t, "the connection to end", func() bool {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -37,9 +38,35 @@ type Stream struct {
 // Last-Event-ID. It ends with the test.
 func (s *Server) Watch(tb testing.TB, way Transport, room string, after uint64) *Stream {
 	tb.Helper()
+	w, err := s.watch(tb, way, room, after)
+	if err != nil {
+		tb.Fatalf("watch over %s: %v", way, err)
+	}
+	return w
+}
+
+// AwaitWatch begins a watch, again as long as the answer is UNAVAILABLE, and
+// returns it when it is synced, with the events before that.
+func (s *Server) AwaitWatch(tb testing.TB, way Transport, room string) (*Stream, []*classrecv1.ClassBeginEvent) {
+	tb.Helper()
+	ctx := Context(tb)
+	for {
+		w, err := s.watch(tb, way, room, 0)
+		var snapshot []*classrecv1.ClassBeginEvent
+		if err == nil {
+			snapshot, _, err = w.untilSynced(ctx)
+		}
+		switch {
+		case err == nil:
+			return w, snapshot
+		case status.Code(err) != codes.Unavailable || ctx.Err() != nil:
+			tb.Fatalf("watch over %s: %v", way, err)
+		}
+	}
+}
+
+func (s *Server) watch(tb testing.TB, way Transport, room string, after uint64) (w *Stream, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var w *Stream
-	var err error
 	if way == GRPC {
 		w, err = s.watchGRPC(ctx, room, after)
 	} else {
@@ -47,12 +74,12 @@ func (s *Server) Watch(tb testing.TB, way Transport, room string, after uint64) 
 	}
 	if err != nil {
 		cancel()
-		tb.Fatalf("watch over %s: %v", way, err)
+		return nil, err
 	}
 	release := w.close
 	w.close = func() { cancel(); release() }
 	tb.Cleanup(w.close)
-	return w
+	return w, nil
 }
 
 func (s *Server) watchGRPC(ctx context.Context, room string, after uint64) (*Stream, error) {
@@ -85,6 +112,9 @@ func (s *Server) watchHTTP(ctx context.Context, way Transport, room string, afte
 	if resp.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
+		if _, err := decode(nil, body); status.Code(err) != codes.Unknown {
+			return nil, err
+		}
 		return nil, fmt.Errorf("status %d: %s", resp.StatusCode, body)
 	}
 	lines := bufio.NewReader(resp.Body)
@@ -244,14 +274,23 @@ func (w *Stream) Events(tb testing.TB, n int) []*classrecv1.ClassBeginEvent {
 // and where to resume from.
 func (w *Stream) Synced(tb testing.TB) (snapshot []*classrecv1.ClassBeginEvent, sequence uint64) {
 	tb.Helper()
-	ctx := Context(tb)
+	snapshot, sequence, err := w.untilSynced(Context(tb))
+	if err != nil {
+		tb.Fatalf("watch: %v", err)
+	}
+	return snapshot, sequence
+}
+
+func (w *Stream) untilSynced(ctx context.Context) (snapshot []*classrecv1.ClassBeginEvent, sequence uint64, err error) {
 	for {
-		m := w.next(ctx, tb)
+		m, err := w.receive(ctx)
 		switch {
+		case err != nil:
+			return nil, 0, err
 		case m.GetEvent() != nil:
 			snapshot = append(snapshot, m.GetEvent())
 		case m.GetSynced() != nil:
-			return snapshot, m.GetSynced().GetSequence()
+			return snapshot, m.GetSynced().GetSequence(), nil
 		}
 	}
 }
