@@ -34,7 +34,7 @@ import (
 // and what is over is refused.
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	const rate = 10
+	const rate = 7
 	o := overload(t, 6, rate, 20*rate, 30, starts, watches, reads) // twice the ten, for machines that are busy
 	// What both cores do elsewhere in a test is not ours: make bench is strict.
 	if most := max(4*o.idle, 2*time.Second); o.loaded > most {
