@@ -124,6 +124,9 @@ func about(log *slog.Logger, rec *storev1.WebhookDeliveryRecord) *slog.Logger {
 	if name := rec.GetDelivery().GetRecording(); name != "" {
 		log = log.With("recording", name)
 	}
+	if id := rec.GetRequestId(); id != "" {
+		log = log.With("request_id", id)
+	}
 	return log
 }
 

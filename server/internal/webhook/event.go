@@ -79,6 +79,7 @@ func newRecord(e *endpoint, entry *store.Entry, typ string) *storev1.WebhookDeli
 	r := entry.Record.GetRecording()
 	return &storev1.WebhookDeliveryRecord{
 		Tenant: e.Tenant, Endpoint: e.Name, Id: id, Revision: entry.Revision, RecordingId: entry.Record.GetId(),
+		RequestId: entry.Record.GetRequestId(),
 		Delivery: &adminv1.WebhookDelivery{
 			Name:      deliveryName(e.Name, id),
 			Type:      typ,

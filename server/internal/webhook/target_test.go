@@ -213,7 +213,9 @@ func TestSecrets(t *testing.T) {
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d := open(t, s, cfg)
 	stop := run(t, d)
-	newClass(s, "room", "id").live(t)
+	class := newClass(s, "room", "id")
+	class.rec.RequestId = "request-of-the-start"
+	class.live(t)
 	eventually(t, "it fails", func() bool { return len(r.requests()) > 2 && len(list(t, d, "dead", failed)) == len(eventsOfLife()) })
 	status.Store(200)
 	r.waitTaken(t, len(eventsOfLife()))
@@ -225,6 +227,11 @@ func TestSecrets(t *testing.T) {
 	shown := log.String() + fmt.Sprint(endpoints, list(t, d, "a", 0), list(t, d, "dead", 0))
 	if !strings.Contains(shown, "does not take events") || !strings.Contains(shown, "takes events again") || !strings.Contains(shown, "given up") {
 		t.Errorf("the log does not tell: %s", shown)
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "given up") && (!strings.Contains(line, " room=room ") || !strings.Contains(line, " request_id=request-of-the-start ")) {
+			t.Errorf("a line does not tell whose event it was: %s", line)
+		}
 	}
 	if strings.Contains(shown, "mark") || strings.Contains(shown, "whsec_") {
 		t.Errorf("a secret is shown: %s", shown)

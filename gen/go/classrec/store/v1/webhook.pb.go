@@ -125,7 +125,9 @@ type WebhookDeliveryRecord struct {
 	// asked for again: what the next pause follows from.
 	Tries int32 `protobuf:"varint,7,opt,name=tries,proto3" json:"tries,omitempty"`
 	// The delivery as the admin API returns it.
-	Delivery      *v1.WebhookDelivery `protobuf:"bytes,6,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	Delivery *v1.WebhookDelivery `protobuf:"bytes,6,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// The request_id of the recording's start; empty when there was none.
+	RequestId     string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +211,13 @@ func (x *WebhookDeliveryRecord) GetDelivery() *v1.WebhookDelivery {
 	return nil
 }
 
+func (x *WebhookDeliveryRecord) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 var File_classrec_store_v1_webhook_proto protoreflect.FileDescriptor
 
 const file_classrec_store_v1_webhook_proto_rawDesc = "" +
@@ -219,7 +228,7 @@ const file_classrec_store_v1_webhook_proto_rawDesc = "" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\x04R\x06cursor\x12@\n" +
 	"\x06status\x18\x04 \x01(\v2(.classrec.admin.v1.WebhookEndpointStatusR\x06status\x12\x16\n" +
-	"\x06writer\x18\x05 \x01(\tR\x06writer\"\xf0\x01\n" +
+	"\x06writer\x18\x05 \x01(\tR\x06writer\"\x8f\x02\n" +
 	"\x15WebhookDeliveryRecord\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x0e\n" +
@@ -227,7 +236,9 @@ const file_classrec_store_v1_webhook_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\x04R\brevision\x12!\n" +
 	"\frecording_id\x18\x05 \x01(\tR\vrecordingId\x12\x14\n" +
 	"\x05tries\x18\a \x01(\x05R\x05tries\x12>\n" +
-	"\bdelivery\x18\x06 \x01(\v2\".classrec.admin.v1.WebhookDeliveryR\bdeliveryB\xca\x01\n" +
+	"\bdelivery\x18\x06 \x01(\v2\".classrec.admin.v1.WebhookDeliveryR\bdelivery\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\b \x01(\tR\trequestIdB\xca\x01\n" +
 	"\x15com.classrec.store.v1B\fWebhookProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
 
 var (
