@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
+	"github.com/classrec/classrec/server/internal/auth"
 )
 
 // connect makes a connection that says nothing.
@@ -220,6 +222,24 @@ func TestRoomLimits_Service(t *testing.T) {
 	for _, room := range []string{"1", "2", "3"} {
 		if _, err := api.StartRecording(ctx, &classrecv1.StartRecordingRequest{Room: room}); err != nil {
 			t.Errorf("room %s: %v", room, err)
+		}
+	}
+}
+
+// A header that HTTP takes is none too large for the call that it becomes.
+func TestDoors_LargeHeader(t *testing.T) {
+	t.Parallel()
+	cfg := anywhere(t.TempDir())
+	_, _ = newToken(t, cfg.DataDir, auth.Token{Name: "somebody", Scopes: []auth.Scope{auth.ScopeList}})
+	r := newRunning(t, cfg)
+	for _, credentials := range [][]string{{"Bearer " + strings.Repeat("~", 66_000)}, slices.Repeat([]string{"B"}, 3_500)} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.base+"/v1/rooms/42/recordings", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Authorization"] = credentials
+		if code, _, body := roundTrip(t, r.http, req); code != http.StatusUnauthorized {
+			t.Errorf("%d: %s", code, body)
 		}
 	}
 }

@@ -30,8 +30,10 @@ const (
 	// maxIdle is how long a connection may be without a call; then its client
 	// makes a new one when it needs it.
 	maxIdle = 15 * time.Minute
-	// maxHeaderBytes bounds the metadata of a call.
-	maxHeaderBytes = 64 << 10
+	// maxHeaderBytes bounds the metadata of a call. What REST forwards of a header
+	// of that size counts for more: 32 bytes for each of its values.
+	maxHeaderBytes          = 64 << 10
+	maxInProcessHeaderBytes = 4 * maxHeaderBytes
 )
 
 // grpcAPI is what a gRPC server serves.
@@ -73,7 +75,7 @@ func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg 
 	options = append(options, g.drain.options()...)
 	outside := append(firstMessage{cfg.Auth, timeout}.options(), options...)
 	g.server = g.build(api, m, append(outside, grpc.MaxConcurrentStreams(maxStreams)))
-	g.inProcess = g.build(api, m, append(options, grpc.MaxConcurrentStreams(maxInProcessStreams)))
+	g.inProcess = g.build(api, m, append(options, grpc.MaxConcurrentStreams(maxInProcessStreams), grpc.MaxHeaderListSize(maxInProcessHeaderBytes)))
 	g.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	return g, nil
 }
