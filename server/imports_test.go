@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"client/classrec":                 {"client", "gen"},
 	"server":                          {"gen", "internal/audit", "internal/gateway", "internal/callback", "internal/service", "internal/recording", "internal/store", "internal/room", "internal/talkcloud", "internal/roomserver", "internal/webhook", "internal/admin", "internal/admission", "internal/auth", "internal/rehearsal", "internal/tracing"},
 	"server/classrecd":                {"server", "internal/demo", "internal/auth", "internal/scenario", "internal/rehearsal"},
-	"server/internal/gateway":         {"internal/gateway/console", "internal/auth", "gen"},
+	"server/internal/gateway":         {"internal/gateway/console", "internal/auth", "internal/tracing", "gen"},
 	"server/internal/service":         {"internal/recording", "internal/auth", "internal/tracing", "gen"},
 	"server/internal/callback":        {"internal/talkcloud"},
 	"server/internal/webhook":         {"internal/netguard", "internal/store", "gen"},

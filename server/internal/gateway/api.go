@@ -20,8 +20,8 @@ import (
 )
 
 // newAPI returns the handler of /v1/.
-func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, error) {
-	errs := &errorWriter{json: newJSON(), routes: newRoutes(), logger: cfg.Logger}
+func newAPI(ctx context.Context, conn grpc.ClientConnInterface, errs *errorWriter, cfg Config) (http.Handler, error) {
+	client := classrecv1.NewRecordingServiceClient(callConn{conn})
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, errs.json),
 		runtime.WithErrorHandler(errs.handle),
@@ -42,12 +42,12 @@ func newAPI(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handle
 		}),
 		runtime.WithMiddlewares((&queryCheck{errs: errs}).middleware),
 	)
-	if err := classrecv1.RegisterRecordingServiceHandler(ctx, mux, conn); err != nil {
+	if err := classrecv1.RegisterRecordingServiceHandlerClient(ctx, mux, client); err != nil {
 		return nil, err
 	}
 	watch := &watchHandler{
 		mux:          mux,
-		client:       classrecv1.NewRecordingServiceClient(conn),
+		client:       client,
 		errs:         errs,
 		writeTimeout: cfg.WriteTimeout,
 	}

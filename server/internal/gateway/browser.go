@@ -39,15 +39,14 @@ func CheckHostName(name string) error {
 const anyOrigin = "*"
 
 // forBrowsers is the outermost handler: what it says, it says of every answer.
-func forBrowsers(cfg Config, next http.Handler) http.Handler {
-	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
+func forBrowsers(cfg Config, errs *errorWriter, next http.Handler) http.Handler {
 	next = cors(cfg.CORSOrigins, next)
 	if cfg.Hosts != nil {
 		next = knownHosts(errs, cfg.Hosts, next)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header(), r)
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, begun(r))
 	})
 }
 

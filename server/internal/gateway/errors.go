@@ -73,6 +73,14 @@ func errNotHere() *status.Status {
 		"this is for the machine of the server alone, where nobody is asked who he is"), reasonNotHere)
 }
 
+func errMethod(r *http.Request) *status.Status {
+	return withDetails(status.Newf(codes.Unimplemented, "%s is not for %s; see /openapi.json", r.Method, r.URL.Path), reasonMethod)
+}
+
+func errNoRoute(r *http.Request) *status.Status {
+	return withDetails(status.Newf(codes.NotFound, "there is no %s; see /openapi.json", r.URL.Path), reasonNoRoute)
+}
+
 func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1) *status.Status {
 	details := append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reason, Domain: errorDomain}}, more...)
 	if with, err := st.WithDetails(details...); err == nil {
@@ -83,9 +91,15 @@ func withDetails(st *status.Status, reason string, more ...protoadapt.MessageV1)
 
 // errorWriter answers with errors.
 type errorWriter struct {
-	json   *jsonMarshaler
-	routes routes
-	logger *slog.Logger
+	json    *jsonMarshaler
+	routes  routes
+	logger  *slog.Logger
+	refused refusals
+}
+
+func newErrorWriter(logger *slog.Logger) *errorWriter {
+	routes := newRoutes()
+	return &errorWriter{json: newJSON(), routes: routes, logger: logger, refused: refusals{log: logger, routes: routes}}
 }
 
 // handle answers with what a call ended in.
@@ -103,20 +117,21 @@ func (e *errorWriter) handleRouting(_ context.Context, _ *runtime.ServeMux, _ ru
 	switch code {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", e.routes.methods(r.URL.Path)) // RFC 9110, 15.5.6
-		e.write(w, r, code, withDetails(status.Newf(codes.Unimplemented, "%s is not for %s; see /openapi.json", r.Method, r.URL.Path), reasonMethod))
+		e.write(w, r, code, errMethod(r))
 	case http.StatusBadRequest:
 		e.write(w, r, code, errInvalid("the path does not begin with /"))
 	default:
-		e.write(w, r, code, withDetails(status.Newf(codes.NotFound, "there is no %s; see /openapi.json", r.URL.Path), reasonNoRoute))
+		e.write(w, r, code, errNoRoute(r))
 	}
 }
 
 // write answers with st, under the HTTP status of its code unless code gives
-// another.
+// another. A request that is no call has its line in the log then.
 func (e *errorWriter) write(w http.ResponseWriter, r *http.Request, code int, st *status.Status) {
 	if code == 0 {
 		code = runtime.HTTPStatusFromCode(st.Code())
 	}
+	e.refused.write(r, st)
 	body, err := e.json.Marshal(st.Proto())
 	if err != nil {
 		e.logger.LogAttrs(r.Context(), slog.LevelError, "cannot encode an error", slog.Any("error", err))

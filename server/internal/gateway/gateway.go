@@ -84,7 +84,8 @@ type Config struct {
 	// WriteTimeout bounds each write of a stream: a reader that takes nothing
 	// for so long is cut off. The stream itself may last for ever. 0: 30 s.
 	WriteTimeout time.Duration
-	// Logger gets what goes wrong while answering; nil discards it.
+	// Logger gets what goes wrong while answering, and one line for each request
+	// that is refused before it is a call; nil discards it.
 	Logger *slog.Logger
 }
 
@@ -107,42 +108,44 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	errs := newErrorWriter(cfg.Logger)
 	rest := http.NewServeMux()
-	api := http.Handler(rest)
+	var api http.Handler
 	if conn != nil {
 		var err error
-		if api, err = newAPI(ctx, conn, cfg); err != nil {
+		if api, err = newAPI(ctx, conn, errs, cfg); err != nil {
 			return nil, fmt.Errorf("register the REST routes: %w", err)
 		}
-		if err := addPages(rest, cfg); err != nil {
+		if err := addPages(rest, errs, cfg); err != nil {
 			return nil, err
 		}
 	}
 	rest.HandleFunc("GET /healthz", healthz(cfg))
 	rest.HandleFunc("GET /readyz", readyz(cfg.Ready))
 	if cfg.Metrics != nil {
-		rest.Handle("GET /metrics", operators(cfg, cfg.Tenants, cfg.Metrics))
+		rest.Handle("GET /metrics", operators(cfg, errs, cfg.Tenants, cfg.Metrics))
 	}
 	if cfg.DebugRooms != nil {
-		rest.Handle("GET /debug/rooms", operators(cfg, nil, cfg.DebugRooms))
+		rest.Handle("GET /debug/rooms", operators(cfg, errs, nil, cfg.DebugRooms))
 	}
 	if cfg.Files != nil {
 		rest.Handle("/files/", cfg.Files)
 	}
-	return forBrowsers(cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return forBrowsers(cfg, errs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The API is kept out of http.ServeMux, which would answer a path such
 		// as /v1/rooms//recordings with a redirect instead of an error.
-		if strings.HasPrefix(r.URL.Path, "/v1/") {
+		if conn != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
 			api.ServeHTTP(w, r)
 			return
 		}
 		rest.ServeHTTP(w, r)
+		errs.refused.noPage(w, r)
 	})), nil
 }
 
 // addPages serves the console, the doors that its classroom uses, and the
 // OpenAPI document.
-func addPages(rest *http.ServeMux, cfg Config) error {
+func addPages(rest *http.ServeMux, errs *errorWriter, cfg Config) error {
 	pages, err := console.New(console.Config{
 		Classroom: cfg.Room != nil, FilesBaseURL: cfg.FilesBaseURL, MediaSources: cfg.MediaSources,
 	})
@@ -153,7 +156,7 @@ func addPages(rest *http.ServeMux, cfg Config) error {
 		rest.Handle(path, pages)
 	}
 	if cfg.Room != nil {
-		room := ownOrigin(&errorWriter{json: newJSON(), logger: cfg.Logger}, cfg.Room)
+		room := ownOrigin(errs, cfg.Room)
 		for _, path := range roomDoors() {
 			rest.Handle(path, room)
 		}

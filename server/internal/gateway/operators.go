@@ -19,13 +19,15 @@ import (
 // operators lets those in who have the scope admin; while nobody is asked who he
 // is, those on this machine, or with cfg.Open everybody. They have to see all of
 // tenants.
-func operators(cfg Config, tenants []string, next http.Handler) http.Handler {
-	errs := &errorWriter{json: newJSON(), logger: cfg.Logger}
+func operators(cfg Config, errs *errorWriter, tenants []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		who := auth.Anonymous()
 		if cfg.Auth != nil {
 			grant, err := cfg.Auth.Authenticate(r.Context(), auth.OfRequest(r))
+			if err == nil {
+				r = r.WithContext(auth.NewContext(r.Context(), grant.Principal))
+			}
 			if err == nil && !grant.Has(auth.ScopeAdmin) {
 				err = auth.ErrScope(auth.ScopeAdmin)
 			}

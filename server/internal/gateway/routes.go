@@ -18,7 +18,8 @@ import (
 // route is one way to make one call.
 type route struct {
 	method  string
-	pattern string         // as runtime.Pattern writes it
+	rule    string         // as the proto has it
+	pattern string         // the same, as runtime.Pattern writes it
 	path    *regexp.Regexp // decoded paths that are meant
 	input   protoreflect.MessageDescriptor
 }
@@ -40,6 +41,7 @@ func newRoutes() (all routes) {
 				if path == "" {
 					r.method, path = http.MethodPost, rule.GetPost()
 				}
+				r.rule = path
 				r.pattern = shortVariable.ReplaceAllString(path, "{$1=*}")
 				r.path = pathOf(r.pattern)
 				all = append(all, r)
@@ -51,14 +53,42 @@ func newRoutes() (all routes) {
 
 var (
 	shortVariable = regexp.MustCompile(`\{(\w+)\}`)
-	longVariable  = regexp.MustCompile(`\{\w+=([^}]*)\}`)
+	longVariable  = regexp.MustCompile(`\{(\w+)=([^}]*)\}`)
 )
 
 // pathOf matches the paths that a pattern such as /v1/{name=rooms/*}:stop is
-// for. A star is one segment.
+// for, and has their variables as groups. A star is one segment.
 func pathOf(pattern string) *regexp.Regexp {
-	path := regexp.QuoteMeta(longVariable.ReplaceAllString(pattern, "$1"))
-	return regexp.MustCompile("^" + strings.ReplaceAll(path, `\*`, "[^/]+") + "$")
+	path := longVariable.ReplaceAllString(pattern, "(?P<$1>$2)") // nothing else in it means anything
+	return regexp.MustCompile("^" + strings.ReplaceAll(path, "*", "[^/]+") + "$")
+}
+
+// about is which rule a path is of, and the room and recording that it names;
+// not ok: of none. One that is for the method goes first.
+func (all routes) about(method, path string) (rule, room, recording string, ok bool) {
+	for _, r := range all {
+		if ok && r.method != method {
+			continue
+		}
+		found := r.path.FindStringSubmatch(path)
+		if found == nil {
+			continue
+		}
+		rule, room, recording, ok = r.rule, "", "", true
+		for i, variable := range r.path.SubexpNames() {
+			switch variable {
+			case "room":
+				room = found[i]
+			case "name":
+				recording = found[i]
+				room = strings.Split(recording, "/")[1] // rooms/…/recordings/…
+			}
+		}
+		if r.method == method {
+			break
+		}
+	}
+	return rule, room, recording, ok
 }
 
 // query is the message that the query of a GET is read into; nil for none.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -204,5 +205,31 @@ func TestLog_LinesOfTrouble(t *testing.T) {
 			s.Stop()
 			l.check(t)
 		})
+	}
+}
+
+// A request over REST has one line, whoever refuses it.
+func TestLog_LinesOfRefusals(t *testing.T) {
+	t.Parallel()
+	l := newLogged()
+	s := apitest.New(t, l.use)
+	for _, tc := range []struct{ method, path, body, msg, reason string }{
+		{http.MethodPost, "/v1/rooms/42/recordings", `{"nickname":`, "request refused", "INVALID_REQUEST"},
+		{http.MethodGet, "/v1/rooms/42", "", "request refused", "ROUTE_NOT_FOUND"},
+		{http.MethodGet, "/v1/rooms/42/recordings?room=1&page=2", "", "request refused", "INVALID_FIELD"},
+		{http.MethodPost, "/v1/rooms/42/recordings", `{"maxDuration":"-1s"}`, "call", "INVALID_FIELD"},
+		{http.MethodGet, "/v1/rooms/42/recordings/7", "", "call", "RECORDING_NOT_FOUND"},
+	} {
+		before := len(l.String())
+		out := s.Do(t, tc.method, tc.path, tc.body)
+		var lines []string
+		for text := range strings.Lines(l.String()[before:]) {
+			if strings.Contains(text, `"code":`) {
+				lines = append(lines, text)
+			}
+		}
+		if out.Code == codes.OK || len(lines) != 1 || !strings.Contains(lines[0], `"msg":"`+tc.msg+`"`) || !strings.Contains(lines[0], `"reason":"`+tc.reason+`"`) {
+			t.Errorf("%s %s: %+v, and the lines %q", tc.method, tc.path, out, lines)
+		}
 	}
 }

@@ -103,6 +103,14 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
+// IDOf is the id of the trace that a traceparent names; "" where it makes no sense.
+func IDOf(traceparent string) string {
+	if c := parse(traceparent); c.HasTraceID() {
+		return c.TraceID().String()
+	}
+	return ""
+}
+
 const header = "traceparent"
 
 // Parent is the traceparent of the span of ctx, for [Continue]; "" where there is
