@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ func (f firstMessage) options() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.InTapHandle(f.begin), grpc.ChainUnaryInterceptor(f.unary), grpc.ChainStreamInterceptor(f.stream)}
 }
 
+// errNoMessage is why a call is ended here, for its line in the log.
+var errNoMessage = errors.New("its first message did not come in time")
+
 // awaited is a call whose first message has not come.
 type awaited struct {
 	over            atomic.Bool // it has come, or the call has ended
@@ -42,16 +46,16 @@ type awaitedKey struct{}
 
 // begin sees a call when its header is there, and must not wait for anything.
 func (f firstMessage) begin(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	a := new(awaited)
 	ctx = context.WithValue(ctx, awaitedKey{}, a)
 	a.stranger = time.AfterFunc(f.timeout/strangersPart, func() {
 		credentials, _ := auth.OfCall(ctx)
 		if _, err := f.auth.Authenticate(ctx, credentials); err != nil && !a.over.Load() {
-			cancel()
+			cancel(errNoMessage)
 		}
 	})
-	a.known = time.AfterFunc(f.timeout, cancel)
+	a.known = time.AfterFunc(f.timeout, func() { cancel(errNoMessage) })
 	a.forget = context.AfterFunc(ctx, a.stop)
 	return ctx, nil
 }

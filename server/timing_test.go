@@ -6,8 +6,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -218,6 +221,8 @@ func TestTimes_Messages(t *testing.T) {
 	cfg := anywhere(t.TempDir())
 	cfg.AdminListen, cfg.Doors.MessageTimeout = "127.0.0.1:0", 6*time.Second // a stranger has one
 	_, token := newToken(t, cfg.DataDir, auth.Token{Name: "admin", Scopes: []auth.Scope{auth.ScopeList, auth.ScopeWatch, auth.ScopeAdmin}})
+	var logged syncBuffer
+	cfg.Logger = slog.New(slog.NewJSONHandler(&logged, nil))
 	r := newRunning(t, cfg)
 	dial := func(addr net.Addr) *grpc.ClientConn {
 		conn, err := grpc.NewClient(addr.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -286,6 +291,31 @@ func TestTimes_Messages(t *testing.T) {
 	}
 	if _, err := classrecv1.NewRecordingServiceClient(api).ListRecordings(bad, &classrecv1.ListRecordingsRequest{Room: "42"}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("a stranger's whole call: %v", err)
+	}
+
+	r.stop() // all have ended
+	want := map[string]int{
+		healthv1.Health_Check_FullMethodName + "  Canceled": 1, adminv1.RoomService_ListRooms_FullMethodName + "  Canceled": 1,
+		classrecv1.RecordingService_StartRecording_FullMethodName + "  Canceled":          2,
+		classrecv1.RecordingService_WatchClassBegin_FullMethodName + "  Unauthenticated":  2,
+		classrecv1.RecordingService_WatchClassBegin_FullMethodName + " admin Canceled":    1,
+		classrecv1.RecordingService_ListRecordings_FullMethodName + " admin OK":           1,
+		classrecv1.RecordingService_WatchClassBegin_FullMethodName + " admin Unavailable": 1,
+		classrecv1.RecordingService_ListRecordings_FullMethodName + "  Unauthenticated":   1,
+	}
+	got := map[string]int{}
+	for text := range strings.Lines(logged.String()) {
+		var line struct{ Msg, Method, Principal, Code, Error string }
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Msg != "call" {
+			continue
+		}
+		got[line.Method+" "+line.Principal+" "+line.Code]++
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the log has lines of %v, not of %v", got, want)
 	}
 }
 

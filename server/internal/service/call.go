@@ -29,6 +29,8 @@ type Call struct {
 	Code, Reason string
 	Begin        time.Time
 	Took         time.Duration
+
+	early bool // it is over before it has begun, which is never our fault
 }
 
 // maxLogged bounds each text of a caller in the log.
@@ -103,7 +105,7 @@ func (e edge) done(ctx context.Context, call Call, req, res any, err error) erro
 		attrs = append(attrs, slog.String("error", bounded(err.Error())))
 		err = st.Err()
 	}
-	if code == codes.Internal || code == codes.Unknown {
+	if !call.early && (code == codes.Internal || code == codes.Unknown) {
 		level = slog.LevelError
 	}
 	call.Code = code.String()

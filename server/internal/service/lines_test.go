@@ -14,10 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
+	"github.com/classrec/classrec/server/internal/roomservertest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
 )
@@ -230,6 +235,38 @@ func TestLog_LinesOfRefusals(t *testing.T) {
 		}
 		if out.Code == codes.OK || len(lines) != 1 || !strings.Contains(lines[0], `"msg":"`+tc.msg+`"`) || !strings.Contains(lines[0], `"reason":"`+tc.reason+`"`) {
 			t.Errorf("%s %s: %+v, and the lines %q", tc.method, tc.path, out, lines)
+		}
+	}
+}
+
+// Calls whose message is not there to be read have their line too.
+func TestLog_LinesWithoutMessage(t *testing.T) {
+	t.Parallel()
+	l := newLogged()
+	s := apitest.New(t, l.use)
+	desc := &grpc.StreamDesc{ClientStreams: true}
+	for name, tc := range map[string]struct {
+		say  func(grpc.ClientStream) error
+		code codes.Code
+	}{
+		"none comes": {func(grpc.ClientStream) error { return nil }, codes.Internal},
+		"a large one": {func(c grpc.ClientStream) error {
+			return c.SendMsg(&classrecv1.StartRecordingRequest{Room: strings.Repeat("x", 2<<20)})
+		}, codes.ResourceExhausted},
+		"no message": {func(c grpc.ClientStream) error { return c.SendMsg(wrapperspb.Bytes([]byte{0xff})) }, codes.Internal},
+	} {
+		before := len(l.String())
+		call, err := s.Conn().NewStream(apitest.Context(t), desc, classrecv1.RecordingService_StartRecording_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = tc.say(call) // it may be over already
+		_ = call.CloseSend()
+		err = call.RecvMsg(new(classrecv1.StartRecordingResponse))
+		line := func() string { return l.String()[before:] }
+		roomservertest.Poll(t, "the line of "+name, func() bool { return strings.Contains(line(), `"msg":"call"`) })
+		if status.Code(err) != tc.code || strings.Count(line(), `"msg":"call"`) != 1 || !strings.Contains(line(), `"code":"`+tc.code.String()+`"`) || !strings.Contains(line(), `"level":"INFO"`) || strings.Contains(line(), strings.Repeat("x", 300)) {
+			t.Errorf("%s: %v, and\n%s", name, err, line())
 		}
 	}
 }

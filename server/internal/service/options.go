@@ -36,7 +36,8 @@ type Config struct {
 
 // ServerOptions returns the interceptors that the service's calls go through,
 // from the outside: who calls and whether he may, one log line a call, errors
-// made into codes, panics made into errors, field rules.
+// made into codes, panics made into errors, field rules. A call that ends before
+// its message is there, and so before them, has its line too.
 func ServerOptions(cfg Config) ([]grpc.ServerOption, error) {
 	logger := cfg.Logger
 	if logger == nil {
@@ -62,6 +63,7 @@ func ServerOptions(cfg Config) ([]grpc.ServerOption, error) {
 	// what a credential may do to its reader.
 	unary, stream := recovery.UnaryServerInterceptor(recoverer), recovery.StreamServerInterceptor(recoverer)
 	return []grpc.ServerOption{
+		grpc.StatsHandler(early{e}),
 		grpc.ChainUnaryInterceptor(unary, e.unary, unary, e.validateUnary),
 		grpc.ChainStreamInterceptor(stream, e.stream, stream, e.validateStream),
 	}, nil
@@ -77,6 +79,7 @@ type edge struct {
 }
 
 func (e edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	enter(ctx)
 	begin := time.Now()
 	ctx, _, err := e.admit(ctx, info.FullMethod)
 	if err != nil {
@@ -109,6 +112,7 @@ func handOut(res any, each func(*classrecv1.Recording) *classrecv1.Recording) an
 }
 
 func (e edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	enter(ss.Context())
 	begin := time.Now()
 	ctx, grant, err := e.admit(ss.Context(), info.FullMethod)
 	if err != nil {
