@@ -5,6 +5,7 @@ package hostile_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -35,31 +36,36 @@ const patience = 40 * time.Second
 const (
 	moreGoroutines = 20
 	moreHeap       = 12 << 20
+	moreFiles      = 10
 )
 
 // log is what the server has logged.
 type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	deaf bool
 }
 
 func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.deaf {
+		return len(p), nil
+	}
 	return l.buf.Write(p)
+}
+
+// hear has what is logged from now on kept, or not.
+func (l *log) hear(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaf = !on
 }
 
 func (l *log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
-}
-
-// forget gives what was logged back: it is the test that keeps it, not the server.
-func (l *log) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = bytes.Buffer{}
 }
 
 // victim is a server that runs, with few places, and a normal caller of it.
@@ -154,13 +160,19 @@ func (v *victim) ask(t *testing.T, method, url string, body io.Reader, header ..
 type weight struct {
 	goroutines int
 	heap       uint64
+	files      int // descriptors that are open; 0 where the system does not tell
 }
 
 func weigh() weight {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return weight{runtime.NumGoroutine(), m.HeapAlloc}
+	files, _ := os.ReadDir("/proc/self/fd") // an error: there is none
+	return weight{runtime.NumGoroutine(), m.HeapAlloc, len(files)}
+}
+
+func (w weight) String() string {
+	return fmt.Sprintf("%d goroutines, %d KiB and %d open files", w.goroutines, w.heap>>10, w.files)
 }
 
 // settles waits until what an attack has taken is given back.
@@ -170,8 +182,8 @@ func settles(t *testing.T, before weight) {
 	defer ticker.Stop()
 	for deadline := time.Now().Add(patience); ; <-ticker.C {
 		now := weigh()
-		if now.goroutines <= before.goroutines+moreGoroutines && now.heap <= before.heap+moreHeap {
-			t.Logf("goroutines %d and %d, heap %d KiB and %d KiB", before.goroutines, now.goroutines, before.heap>>10, now.heap>>10)
+		if now.goroutines <= before.goroutines+moreGoroutines && now.heap <= before.heap+moreHeap && now.files <= before.files+moreFiles {
+			t.Logf("before: %v; afterwards: %v", before, now)
 			return
 		}
 		if time.Now().After(deadline) {
@@ -180,10 +192,32 @@ func settles(t *testing.T, before weight) {
 				buf := make([]byte, 1<<20)
 				stacks.Write(buf[:runtime.Stack(buf, true)])
 			}
-			t.Fatalf("there were %d goroutines and %d KiB, and are %d and %d KiB\n%s",
-				before.goroutines, before.heap>>10, now.goroutines, now.heap>>10, stacks.String())
+			t.Fatalf("there were %v, and are %v\n%s", before, now, stacks.String())
 		}
 	}
+}
+
+// most watches the heap, and tells how large it was at most, when it is called.
+func most(t *testing.T) func() uint64 {
+	t.Helper()
+	done, largest := make(chan struct{}), make(chan uint64)
+	go func() {
+		ticker := time.NewTicker(time.Second / 4)
+		defer ticker.Stop()
+		var m runtime.MemStats
+		var top uint64
+		for {
+			runtime.ReadMemStats(&m)
+			top = max(top, m.HeapAlloc)
+			select {
+			case <-ticker.C:
+			case <-done:
+				largest <- top
+				return
+			}
+		}
+	}()
+	return func() uint64 { close(done); return <-largest }
 }
 
 // doors are where one can come in, by name; those of the rooms over https need TLS first.
