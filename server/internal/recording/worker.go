@@ -150,12 +150,12 @@ func (w *worker) run(ctx context.Context) {
 	observing, end := outlasting(ctx, w.s.cfg.Grace)
 	defer end()
 	ctx, cancel := context.WithCancel(ctx)
-	defer func() { //nolint:contextcheck // what comes now outlives ctx
+	defer func() {
 		cancel()
 		w.finish(observing)
 		w.leave()
 		w.children.Wait()
-		w.resign()
+		w.resign() //nolint:contextcheck // it outlives ctx
 		w.s.forget(w)
 		close(w.gone)
 	}()
