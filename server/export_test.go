@@ -18,6 +18,7 @@ import (
 type Part struct {
 	Name      string
 	Run, Stop func(context.Context) error
+	Begun     <-chan struct{}
 }
 
 // RunParts runs parts as a server does.
@@ -29,7 +30,7 @@ func RunParts(ctx context.Context, timeout time.Duration, list ...Part) error {
 	return p.run(ctx, timeout)
 }
 
-func toPart(p Part) part { return part{name: p.Name, run: p.Run, stop: p.Stop} }
+func toPart(p Part) part { return part{name: p.Name, run: p.Run, begun: p.Begun, stop: p.Stop} }
 
 // ErrorLog is a logger as the servers of HTTP have it.
 func ErrorLog(logger *slog.Logger) *slog.Logger { return slog.New(errorLog{logger.Handler()}) }

@@ -15,6 +15,9 @@ type part struct {
 	// run, if not nil, works until its context ends or stop is called, and
 	// returns nil then; or earlier, when there is nothing more to do.
 	run func(ctx context.Context) error
+	// begun, if not nil, is closed when run has come so far that the parts after
+	// this one can be run.
+	begun <-chan struct{}
 	// stop, if not nil, releases the part, within its context. It is called
 	// once, also when run never was.
 	stop func(ctx context.Context) error
@@ -26,37 +29,42 @@ type parts []part
 
 func (p *parts) add(part part) { *p = append(*p, part) }
 
-// run runs all parts until ctx ends or one fails, then stops them, the last
-// one first: a part's run has returned before the part before it is stopped.
+// run runs all parts, the first one first, until ctx ends or one fails, then
+// stops them, the last one first: a part's run has returned before the part
+// before it is stopped.
 func (p parts) run(ctx context.Context, timeout time.Duration) error {
-	type ended struct {
-		name string
-		err  error
-	}
-	failed := make(chan ended, len(p)) // written once by each part's goroutine
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	cancels := make([]context.CancelFunc, len(p))
 	dones := make([]chan struct{}, len(p)) // closed when the part's run has returned
 	for i, part := range p {
 		dones[i] = make(chan struct{})
 		partCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		cancels[i] = cancel
-		if part.run == nil {
+		if part.run == nil || running.Err() != nil {
 			close(dones[i])
 			continue
 		}
 		go func() {
 			defer close(dones[i])
 			if err := part.run(partCtx); err != nil && partCtx.Err() == nil {
-				failed <- ended{part.name, err}
+				fail(fmt.Errorf("%s: %w", part.name, err))
 			}
 		}()
+		if part.begun == nil {
+			continue
+		}
+		select {
+		case <-part.begun:
+		case <-dones[i]:
+		case <-running.Done():
+		}
 	}
 
-	var first error
-	select {
-	case <-ctx.Done():
-	case e := <-failed:
-		first = fmt.Errorf("%s: %w", e.name, e.err)
+	<-running.Done()
+	first := context.Cause(running)
+	if ctx.Err() != nil && first == context.Cause(ctx) { //nolint:errorlint // it is that one, or another
+		first = nil // it was told to end
 	}
 	return errors.Join(first, p.stop(context.WithoutCancel(ctx), timeout, func(i int) {
 		cancels[i]()

@@ -60,6 +60,55 @@ func TestParts_StopInReverse(t *testing.T) {
 	})
 }
 
+// A part runs when what it needs has begun; not at all when that takes longer than the whole, or fails.
+func TestParts_Begun(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		takes time.Duration
+		fails bool
+		want  []string
+	}{
+		"soon":   {time.Minute, false, []string{"a has begun", "b runs"}},
+		"late":   {2 * time.Hour, false, nil},
+		"failed": {time.Minute, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var j journal
+				begun := make(chan struct{})
+				a := server.Part{Name: "a", Begun: begun, Run: func(ctx context.Context) error {
+					select {
+					case <-time.After(tc.takes):
+					case <-ctx.Done():
+						return nil
+					}
+					if tc.fails {
+						return errors.New("broken")
+					}
+					j.add("a has begun")
+					close(begun)
+					<-ctx.Done()
+					return nil
+				}}
+				b := server.Part{Name: "b", Run: func(ctx context.Context) error {
+					j.add("b runs")
+					<-ctx.Done()
+					return nil
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if err := server.RunParts(ctx, time.Second, a, b); (err != nil) != tc.fails {
+					t.Error(err)
+				}
+				if !slices.Equal(j.lines, tc.want) {
+					t.Errorf("%q, want %q", j.lines, tc.want)
+				}
+			})
+		})
+	}
+}
+
 // The first failure stops the rest, in the same order, and is told; so is what
 // goes wrong in stopping.
 func TestParts_Failure(t *testing.T) {

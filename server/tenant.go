@@ -149,7 +149,7 @@ func (s *Server) openRecordings(_ context.Context, t *tenant) error {
 		cfg.Fetchable = func(ctx context.Context, fileURL string) error { return s.fetchable(ctx, t, fileURL) }
 	}
 	t.recordings = recording.New(s.store, t.rooms, t.platform, cfg)
-	s.parts.add(part{name: "recordings of " + t.name, run: t.recordings.Run})
+	s.parts.add(part{name: "recordings of " + t.name, run: t.recordings.Run, begun: t.recordings.Begun()})
 	return nil
 }
 

@@ -44,6 +44,9 @@ type Service struct {
 	nudges   chan nudge    // for other replicas; never closed
 	looks    chan struct{} // holds one for each worker that is looking; never closed
 
+	begun chan struct{} // closed when Run is running for the first time
+	begin sync.Once
+
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil when it is not running
 	beat    atomic.Int64    // when the supervisor last began a turn, in Unix nanoseconds
@@ -67,6 +70,7 @@ func New(st *store.Store, rooms *room.Manager, platform *talkcloud.Client, cfg C
 		platform: platform,
 		nudges:   make(chan nudge, maxNudges),
 		looks:    make(chan struct{}, cfg.MaxLooks),
+		begun:    make(chan struct{}),
 		workers:  map[string]*worker{},
 	}
 }
@@ -84,6 +88,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.ctx, s.since = ctx, s.store.LastSequence()
 	s.mu.Unlock()
+	s.begin.Do(func() { close(s.begun) })
 
 	s.store.Answer(s.cfg.Tenant, s.answer) //nolint:contextcheck // each answer has its own
 	var beside sync.WaitGroup
@@ -208,6 +213,9 @@ func (s *Service) forget(w *worker) {
 		w.settle()
 	}
 }
+
+// Begun is closed when Run has begun to take calls.
+func (s *Service) Begun() <-chan struct{} { return s.begun }
 
 // Serving tells whether calls are taken: Run is running.
 func (s *Service) Serving() bool {

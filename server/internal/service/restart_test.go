@@ -97,6 +97,8 @@ func TestRestart_WhileStarting(t *testing.T) {
 			}()
 			select {
 			case <-published:
+			case out := <-ended:
+				t.Fatalf("nothing was published, and the start ended in %+v", out)
 			case <-apitest.Context(t).Done():
 				t.Fatal("nothing was published")
 			}
