@@ -244,7 +244,6 @@ func TestLog_LinesWithoutMessage(t *testing.T) {
 	t.Parallel()
 	l := newLogged()
 	s := apitest.New(t, l.use)
-	desc := &grpc.StreamDesc{ClientStreams: true}
 	for name, tc := range map[string]struct {
 		say  func(grpc.ClientStream) error
 		code codes.Code
@@ -255,18 +254,23 @@ func TestLog_LinesWithoutMessage(t *testing.T) {
 		}, codes.ResourceExhausted},
 		"no message": {func(c grpc.ClientStream) error { return c.SendMsg(wrapperspb.Bytes([]byte{0xff})) }, codes.Internal},
 	} {
-		before := len(l.String())
-		call, err := s.Conn().NewStream(apitest.Context(t), desc, classrecv1.RecordingService_StartRecording_FullMethodName)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = tc.say(call) // it may be over already
-		_ = call.CloseSend()
-		err = call.RecvMsg(new(classrecv1.StartRecordingResponse))
-		line := func() string { return l.String()[before:] }
-		roomservertest.Poll(t, "the line of "+name, func() bool { return strings.Contains(line(), `"msg":"call"`) })
-		if status.Code(err) != tc.code || strings.Count(line(), `"msg":"call"`) != 1 || !strings.Contains(line(), `"code":"`+tc.code.String()+`"`) || !strings.Contains(line(), `"level":"INFO"`) || strings.Contains(line(), strings.Repeat("x", 300)) {
-			t.Errorf("%s: %v, and\n%s", name, err, line())
+		for method, desc := range map[string]*grpc.StreamDesc{
+			classrecv1.RecordingService_StartRecording_FullMethodName:  {ClientStreams: true},
+			classrecv1.RecordingService_WatchClassBegin_FullMethodName: {ClientStreams: true, ServerStreams: true},
+		} {
+			before := len(l.String())
+			call, err := s.Conn().NewStream(apitest.Context(t), desc, method)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = tc.say(call) // it may be over already
+			_ = call.CloseSend()
+			err = call.RecvMsg(new(classrecv1.StartRecordingResponse))
+			line := func() string { return l.String()[before:] }
+			roomservertest.Poll(t, "the line of "+name, func() bool { return strings.Contains(line(), `"msg":"call"`) })
+			if status.Code(err) != tc.code || strings.Count(line(), `"msg":"call"`) != 1 || !strings.Contains(line(), `"code":"`+tc.code.String()+`"`) || !strings.Contains(line(), `"level":"INFO"`) || strings.Contains(line(), strings.Repeat("x", 300)) {
+				t.Errorf("%s, %s: %v, and\n%s", name, method, err, line())
+			}
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (e edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
 	if ended := auth.Ended(bounded); ended != nil && err != nil {
 		err = ended
 	}
-	return e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, admitted.request, nil, err)
+	return e.done(ctx, Call{Method: info.FullMethod, Begin: begin, early: admitted.request == nil}, admitted.request, nil, err)
 }
 
 func (e edge) validateUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
