@@ -243,11 +243,13 @@ func (c *Conn) enqueueControl(b []byte) error {
 }
 
 // closeReceived answers the peer's close frame with its own code (RFC 6455 section 5.5.1), unless it is the answer to ours.
-func (c *Conn) closeReceived(code int) {
+// Nothing is taken to be sent after it.
+func (c *Conn) closeReceived(ce *CloseError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		c.closeLocked(closeBody(code, ""), closeWait)
+		c.err = ce
+		c.closeLocked(closeBody(ce.Code, ""), closeWait)
 	}
 }
 

@@ -22,8 +22,8 @@ type clientSocket struct {
 func newClientSocket(ws *websocket.Conn, c *Conn) *clientSocket {
 	s := &clientSocket{ws: ws, conn: c, writeTimeout: c.env.writeTimeout}
 	ws.SetReadLimit(c.env.maxMessageBytes)
-	ws.SetCloseHandler(func(code int, _ string) error {
-		c.closeReceived(code)
+	ws.SetCloseHandler(func(code int, text string) error {
+		c.closeReceived(&CloseError{Code: code, Reason: text})
 		return nil
 	})
 	ws.SetPingHandler(func(data string) error {

@@ -157,7 +157,7 @@ func (s *serverSocket) control(h header) error {
 		if err != nil {
 			return err
 		}
-		s.conn.closeReceived(ce.Code)
+		s.conn.closeReceived(ce)
 		return &readError{ce}
 	default: // opPong, to a ping that nobody sent
 		return nil

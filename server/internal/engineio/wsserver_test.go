@@ -3,14 +3,19 @@
 package engineio_test
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/engineio"
 )
@@ -181,4 +186,55 @@ func FuzzReadFrames(f *testing.F) {
 			t.Errorf("at once %q, %v; in steps of %d %q, %v", whole, wholeErr, step, parts, partsErr)
 		}
 	})
+}
+
+// TestClose_LastFrame: after the answer to a close frame, nothing comes, whoever sends at that moment.
+func TestClose_LastFrame(t *testing.T) {
+	t.Parallel()
+	h := onLoopback(t, engineio.ServerConfig{SendQueueBytes: 64 << 20})
+	at, err := url.Parse(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", at.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		r := bufio.NewReader(conn)
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		session := receive(t, h.sessions, "a session")
+		var senders sync.WaitGroup
+		for range 4 {
+			senders.Go(func() {
+				for f := engineio.NewFrame([]byte("more")); session.Send(f) == nil; {
+				}
+			})
+		}
+		if _, err := conn.Write(masked(fin|closeOp, "\x03\xe8")); err != nil {
+			t.Fatal(err)
+		}
+		for op := byte(0); op != fin|closeOp; {
+			var header [2]byte
+			if _, err := io.ReadFull(r, header[:]); err != nil {
+				t.Fatal(err)
+			}
+			op = header[0]
+			if _, err := r.Discard(int(header[1])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if rest, err := io.ReadAll(r); len(rest) > 0 {
+			t.Fatalf("after the close frame comes %q, %v", rest[:min(len(rest), 20)], err)
+		}
+		senders.Wait()
+		_ = conn.Close()
+	}
 }
