@@ -31,30 +31,46 @@ func (w *worker) beInRoom(ctx context.Context, t *tenure, live *store.Entry) (du
 	}
 	w.joining = true
 	w.child(ctx, func() func() {
-		session, err := w.enterRoom(t.ctx, as, live) //nolint:contextcheck // it comes from run's
+		in, err := w.enterRoom(t.ctx, as, live) //nolint:contextcheck // it comes from run's
 		return func() {
 			w.joining = false
 			if w.tenure.Load() != t || t.ctx.Err() != nil { // the room may be another's by now
-				if err == nil {
-					session.Release()
-				}
+				in.exit()
 				return
 			}
-			w.joined(ctx, as, id, session, err)
+			w.joined(ctx, as, id, in, err)
 		}
 	})
 	return time.Time{}
 }
 
-// enterRoom joins the room, for a recording where live is one.
-func (w *worker) enterRoom(ctx context.Context, as talkcloud.JoinOptions, live *store.Entry) (_ *room.Session, err error) {
+// presence is being in a room, and what is seen there; zero when not.
+type presence struct {
+	session *room.Session
+	sub     *room.Subscription
+}
+
+func (p presence) exit() {
+	if p.session != nil {
+		p.sub.Close()
+		p.session.Release()
+	}
+}
+
+// enterRoom joins the room, for a recording where live is one. What is seen from
+// then on waits for run, which may have to store other things first.
+func (w *worker) enterRoom(ctx context.Context, as talkcloud.JoinOptions, live *store.Entry) (_ presence, err error) {
 	rec := &storev1.Record{Recording: &classrecv1.Recording{Room: w.room}}
 	if live != nil {
 		rec = live.Record
 	}
 	ctx, end := w.s.trace(ctx, rec, "enter room")
 	defer func() { end(err) }()
-	return w.s.rooms.Acquire(ctx, as)
+	session, err := w.s.rooms.Acquire(ctx, as)
+	if err != nil {
+		return presence{}, err
+	}
+	return presence{session, subscribe(session)}, nil
 }
 
 // fresh tells a start that no join has been tried for: it does not wait for
@@ -91,11 +107,10 @@ func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id strin
 // joined takes the outcome of a join for a recording, or as a guest. One that
 // failed concerns nobody but those for whom it was made: others, who come with
 // another password, are yet to be tried.
-func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string, session *room.Session, err error) {
+func (w *worker) joined(ctx context.Context, as talkcloud.JoinOptions, id string, in presence, err error) {
 	if err == nil {
 		w.leave()
-		w.session, w.joinedAs = session, as.UserID
-		w.sub = subscribe(session)
+		w.presence, w.joinedAs = in, as.UserID
 		w.retry = retry{}
 		w.trouble.Store(nil)
 		if as.Password != "" {
@@ -163,9 +178,8 @@ func (w *worker) leave() {
 	if w.session == nil {
 		return
 	}
-	w.sub.Close()
-	w.session.Release()
-	w.session, w.sub, w.joinedAs = nil, nil, ""
+	w.exit()
+	w.presence, w.joinedAs = presence{}, ""
 	w.synced, w.lost, w.reborn, w.class, w.away, w.offline, w.op = false, false, false, nil, time.Time{}, false, nil
 }
 

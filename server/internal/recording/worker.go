@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -48,8 +47,7 @@ type worker struct {
 	leasing   retry     // when it was not to be had
 	asking    bool      // the holder is asked to stay in the room
 	asked     time.Time
-	session   *room.Session
-	sub       *room.Subscription
+	presence                   // in the room, since it was joined
 	joinedAs  talkcloud.UserID // the identity that the session was asked for with
 	joining   bool
 	retry     retry
