@@ -74,16 +74,17 @@ func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg 
 	options = append(options, edge...)
 	options = append(options, g.drain.options()...)
 	outside := append(firstMessage{cfg.Auth, timeout}.options(), options...)
-	g.server = g.build(api, m, append(outside, grpc.MaxConcurrentStreams(maxStreams)))
-	g.inProcess = g.build(api, m, append(options, grpc.MaxConcurrentStreams(maxInProcessStreams), grpc.MaxHeaderListSize(maxInProcessHeaderBytes)))
+	g.server = g.build(api, m, cfg, append(outside, grpc.MaxConcurrentStreams(maxStreams)))
+	g.inProcess = g.build(api, m, cfg, append(options, grpc.MaxConcurrentStreams(maxInProcessStreams), grpc.MaxHeaderListSize(maxInProcessHeaderBytes)))
 	g.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	return g, nil
 }
 
-func (g *grpcServer) build(api grpcAPI, m *metrics, options []grpc.ServerOption) *grpc.Server {
+func (g *grpcServer) build(api grpcAPI, m *metrics, cfg service.Config, options []grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(options...)
-	api.Register(server)
-	healthv1.RegisterHealthServer(server, g.health)
+	registrar := service.Registrar(cfg, server)
+	api.Register(registrar)
+	healthv1.RegisterHealthServer(registrar, g.health)
 	reflection.Register(server)
 	m.initialize(server)
 	return server

@@ -176,8 +176,8 @@ func (w *Watch) take(e *store.Entry) (msg WatchMessage, ok bool, err error) {
 		return WatchMessage{}, false, public(err)
 	}
 	w.resume = e.Revision
-	if w.caught == nil && !e.Stored.IsZero() {
-		call(w.s.cfg.Hooks.Delivered, max(0, time.Since(e.Stored)))
+	if delivered := w.s.cfg.Hooks.Delivered; delivered != nil && w.caught == nil && !e.Stored.IsZero() {
+		delivered(max(0, time.Since(e.Stored)))
 	}
 	return WatchMessage{entry: e}, e.Record.GetEvent() != nil && w.sees(e), nil
 }

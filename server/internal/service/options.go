@@ -36,13 +36,9 @@ type Config struct {
 
 // ServerOptions returns the interceptors that the service's calls go through,
 // from the outside: who calls and whether he may, one log line a call, errors
-// made into codes, panics made into errors, field rules. A call that ends before
-// its message is there, and so before them, has its line too.
+// made into codes, panics made into errors, field rules. Services are registered
+// by [Registrar].
 func ServerOptions(cfg Config) ([]grpc.ServerOption, error) {
-	logger := cfg.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
 	validator, err := protovalidate.New(protovalidate.WithMessages(
 		&classrecv1.StartRecordingRequest{}, &classrecv1.StopRecordingRequest{}, &classrecv1.GetRecordingRequest{},
 		&classrecv1.ListRecordingsRequest{}, &classrecv1.WatchClassBeginRequest{},
@@ -50,23 +46,31 @@ func ServerOptions(cfg Config) ([]grpc.ServerOption, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the field rules: %w", err)
 	}
-	observe := cfg.Observe
-	if observe == nil {
-		observe = func(context.Context, Call) {}
-	}
-	e := edge{log: logger, auth: cfg.Auth, handOut: cfg.HandOut, observe: observe, validator: validator}
+	e := newEdge(cfg)
+	e.validator = validator
 	recoverer := recovery.WithRecoveryHandlerContext(func(ctx context.Context, cause any) error {
-		logger.ErrorContext(ctx, "panic in a call", "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		e.log.ErrorContext(ctx, "panic in a call", "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "internal error")
 	})
 	// Twice: the inner one has the call's line tell of it, the outer one is for
 	// what a credential may do to its reader.
 	unary, stream := recovery.UnaryServerInterceptor(recoverer), recovery.StreamServerInterceptor(recoverer)
 	return []grpc.ServerOption{
-		grpc.StatsHandler(early{e}),
 		grpc.ChainUnaryInterceptor(unary, e.unary, unary, e.validateUnary),
 		grpc.ChainStreamInterceptor(stream, e.stream, stream, e.validateStream),
 	}, nil
+}
+
+// newEdge returns an edge that checks no fields.
+func newEdge(cfg Config) edge {
+	e := edge{log: cfg.Logger, auth: cfg.Auth, handOut: cfg.HandOut, observe: cfg.Observe}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.observe == nil {
+		e.observe = func(context.Context, Call) {}
+	}
+	return e
 }
 
 // edge is where calls come in and errors go out.
@@ -79,7 +83,6 @@ type edge struct {
 }
 
 func (e edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	enter(ctx)
 	begin := time.Now()
 	ctx, _, err := e.admit(ctx, info.FullMethod)
 	if err != nil {
@@ -112,7 +115,6 @@ func handOut(res any, each func(*classrecv1.Recording) *classrecv1.Recording) an
 }
 
 func (e edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	enter(ss.Context())
 	begin := time.Now()
 	ctx, grant, err := e.admit(ss.Context(), info.FullMethod)
 	if err != nil {
