@@ -141,18 +141,18 @@ func (d *drain) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()
 	defer context.AfterFunc(until, cancel)()
-	err := handler(srv, &endingStream{ServerStream: ss, ctx: ctx})
+	err := handler(srv, &boundStream{ServerStream: ss, ctx: ctx})
 	if err != nil && until.Err() != nil && ss.Context().Err() == nil {
 		return errStopping()
 	}
 	return err
 }
 
-// endingStream is a stream whose context ends with the server.
-type endingStream struct {
+// boundStream is a stream with a context of its own.
+type boundStream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-// Context returns the context that ends with the stream or the server.
-func (s *endingStream) Context() context.Context { return s.ctx }
+// Context returns that context.
+func (s *boundStream) Context() context.Context { return s.ctx }

@@ -67,7 +67,7 @@ func newGRPCServer(api grpcAPI, names []string, m *metrics, traces *traces, cfg 
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
-	options = append(options, traces.serverOption())
+	options = append(options, traces.serverOptions()...)
 	// From the outside: metrics see the codes that the edge makes, and the end
 	// of calls that are cut short comes to the edge as an error.
 	options = append(options, m.serverOptions()...)

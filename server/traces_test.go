@@ -280,16 +280,18 @@ func TestTraces_Off(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	s := apitest.New(t, func(cfg *server.Config) { cfg.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
-	list := apitest.Call{Name: apitest.List, Request: `{"room": "42"}`}
-	if _, err := s.TryCall(inTrace(apitest.Context(t), startTrace, startSpan), apitest.GRPC, list); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{apitest.List, apitest.Watch} {
+		call := apitest.Call{Name: name, Request: `{"room": "42"}`}
+		if _, err := s.TryCall(inTrace(apitest.Context(t), startTrace, startSpan), apitest.GRPC, call); err != nil {
+			t.Fatal(err)
+		}
+		s.Call(t, apitest.GRPC, call)
 	}
-	s.Call(t, apitest.GRPC, list)
 	s.Stop()
-	if n := strings.Count(log.String(), `"trace_id":"`+startTrace+`"`); n != 1 {
+	if n := strings.Count(log.String(), `"trace_id":"`+startTrace+`"`); n != 2 {
 		t.Errorf("%d lines have the caller's trace", n)
 	}
-	if n := strings.Count(log.String(), "trace_id"); n != 1 {
+	if n := strings.Count(log.String(), "trace_id"); n != 2 {
 		t.Errorf("%d lines have a trace", n)
 	}
 }

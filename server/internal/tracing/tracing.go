@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/grpc/metadata"
 )
 
 // scope is the instrumentation scope of all spans that are made here.
@@ -93,6 +94,16 @@ func Describe(ctx context.Context, attributes ...attribute.KeyValue) {
 			span.SetAttributes(a)
 		}
 	}
+}
+
+// Called is the context of a gRPC call, within the span that its metadata names.
+func Called(ctx context.Context) context.Context {
+	for _, traceparent := range metadata.ValueFromIncomingContext(ctx, header) {
+		if caller := parse(traceparent); caller.IsValid() {
+			return trace.ContextWithRemoteSpanContext(ctx, caller)
+		}
+	}
+	return ctx
 }
 
 // ID is the id of the trace of ctx, 32 hex digits; "" where there is none.
