@@ -141,7 +141,7 @@ func roomMessages(n int) []string {
 
 // serveRooms is the server in its own process.
 func serveRooms(t *testing.T) {
-	s, err := roomserver.New(roomserver.Config{Dir: t.TempDir(), EnterpriseKey: "bench", PingTimeout: time.Minute})
+	s, err := roomserver.New(roomserver.Config{Dir: t.TempDir(), EnterpriseKey: "bench", PingTimeout: time.Minute, MaxPerRoom: benchPeople})
 	if err != nil {
 		t.Fatal(err)
 	}
