@@ -415,6 +415,124 @@ func (EndReason) EnumDescriptor() ([]byte, []int) {
 	return file_classrec_v1_recording_proto_rawDescGZIP(), []int{5}
 }
 
+// ParticipantRole is what a person is in a room: the `role` of joinRoom.
+type ParticipantRole int32
+
+const (
+	// Not known, or not a person.
+	ParticipantRole_PARTICIPANT_ROLE_UNSPECIFIED ParticipantRole = 0
+	// Teacher (role 0).
+	ParticipantRole_PARTICIPANT_ROLE_TEACHER ParticipantRole = 1
+	// Assistant (role 1).
+	ParticipantRole_PARTICIPANT_ROLE_ASSISTANT ParticipantRole = 2
+	// Student (role 2).
+	ParticipantRole_PARTICIPANT_ROLE_STUDENT ParticipantRole = 3
+	// Auditor: watches and does not speak (role 3).
+	ParticipantRole_PARTICIPANT_ROLE_AUDITOR ParticipantRole = 4
+	// Patrol: hidden from the class (role 4).
+	ParticipantRole_PARTICIPANT_ROLE_PATROL ParticipantRole = 5
+)
+
+// Enum value maps for ParticipantRole.
+var (
+	ParticipantRole_name = map[int32]string{
+		0: "PARTICIPANT_ROLE_UNSPECIFIED",
+		1: "PARTICIPANT_ROLE_TEACHER",
+		2: "PARTICIPANT_ROLE_ASSISTANT",
+		3: "PARTICIPANT_ROLE_STUDENT",
+		4: "PARTICIPANT_ROLE_AUDITOR",
+		5: "PARTICIPANT_ROLE_PATROL",
+	}
+	ParticipantRole_value = map[string]int32{
+		"PARTICIPANT_ROLE_UNSPECIFIED": 0,
+		"PARTICIPANT_ROLE_TEACHER":     1,
+		"PARTICIPANT_ROLE_ASSISTANT":   2,
+		"PARTICIPANT_ROLE_STUDENT":     3,
+		"PARTICIPANT_ROLE_AUDITOR":     4,
+		"PARTICIPANT_ROLE_PATROL":      5,
+	}
+)
+
+func (x ParticipantRole) Enum() *ParticipantRole {
+	p := new(ParticipantRole)
+	*p = x
+	return p
+}
+
+func (x ParticipantRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ParticipantRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_classrec_v1_recording_proto_enumTypes[6].Descriptor()
+}
+
+func (ParticipantRole) Type() protoreflect.EnumType {
+	return &file_classrec_v1_recording_proto_enumTypes[6]
+}
+
+func (x ParticipantRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ParticipantRole.Descriptor instead.
+func (ParticipantRole) EnumDescriptor() ([]byte, []int) {
+	return file_classrec_v1_recording_proto_rawDescGZIP(), []int{6}
+}
+
+// MediaKind is the kind of a media stream.
+type MediaKind int32
+
+const (
+	// Both, or not known.
+	MediaKind_MEDIA_KIND_UNSPECIFIED MediaKind = 0
+	// Sound.
+	MediaKind_MEDIA_KIND_AUDIO MediaKind = 1
+	// Picture.
+	MediaKind_MEDIA_KIND_VIDEO MediaKind = 2
+)
+
+// Enum value maps for MediaKind.
+var (
+	MediaKind_name = map[int32]string{
+		0: "MEDIA_KIND_UNSPECIFIED",
+		1: "MEDIA_KIND_AUDIO",
+		2: "MEDIA_KIND_VIDEO",
+	}
+	MediaKind_value = map[string]int32{
+		"MEDIA_KIND_UNSPECIFIED": 0,
+		"MEDIA_KIND_AUDIO":       1,
+		"MEDIA_KIND_VIDEO":       2,
+	}
+)
+
+func (x MediaKind) Enum() *MediaKind {
+	p := new(MediaKind)
+	*p = x
+	return p
+}
+
+func (x MediaKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MediaKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_classrec_v1_recording_proto_enumTypes[7].Descriptor()
+}
+
+func (MediaKind) Type() protoreflect.EnumType {
+	return &file_classrec_v1_recording_proto_enumTypes[7]
+}
+
+func (x MediaKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MediaKind.Descriptor instead.
+func (MediaKind) EnumDescriptor() ([]byte, []int) {
+	return file_classrec_v1_recording_proto_rawDescGZIP(), []int{7}
+}
+
 // Recording is one class: from the add of the room message ClassBegin to its
 // delete, and the files that come of it.
 type Recording struct {
@@ -470,7 +588,11 @@ type Recording struct {
 	// The longest that the class may last, as asked for; unset when nothing was
 	// asked for. The bound that this service has for all classes (--max-duration, 24
 	// hours by default) holds in any case, also for a class begun in the room.
-	MaxDuration   *durationpb.Duration `protobuf:"bytes,19,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
+	MaxDuration *durationpb.Duration `protobuf:"bytes,19,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
+	// What was odd about the class and did not keep it from being recorded, for a
+	// reader: an option of ClassBegin that was not understood and took its
+	// default, say. At most 32 entries of at most 256 bytes each.
+	Warnings      []string `protobuf:"bytes,20,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -638,6 +760,13 @@ func (x *Recording) GetMaxDuration() *durationpb.Duration {
 	return nil
 }
 
+func (x *Recording) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 // RecordingFile is one file of a recording.
 type RecordingFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -652,7 +781,33 @@ type RecordingFile struct {
 	Duration *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
 	// RFC 6838 media type, such as `video/webm`; empty where the platform does
 	// not say.
-	MediaType     string `protobuf:"bytes,5,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	MediaType string `protobuf:"bytes,5,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// Where the file begins within the class, counted from record_time: who comes
+	// ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+	// Unset where the platform does not say. This and all that follows is known of
+	// the embedded platform's files only.
+	StartOffset *durationpb.Duration `protobuf:"bytes,6,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
+	// The name under which the person of user_id was in the room. Empty for a file
+	// of everybody.
+	Nickname string `protobuf:"bytes,7,opt,name=nickname,proto3" json:"nickname,omitempty"`
+	// The role that the person of user_id had in the room.
+	Role ParticipantRole `protobuf:"varint,8,opt,name=role,proto3,enum=classrec.v1.ParticipantRole" json:"role,omitempty"`
+	// The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+	// whatever the container. Empty without a picture.
+	VideoCodec string `protobuf:"bytes,9,opt,name=video_codec,json=videoCodec,proto3" json:"video_codec,omitempty"`
+	// The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+	AudioCodec string `protobuf:"bytes,10,opt,name=audio_codec,json=audioCodec,proto3" json:"audio_codec,omitempty"`
+	// The width of the largest picture, in pixels; 0 without a picture.
+	Width int32 `protobuf:"varint,11,opt,name=width,proto3" json:"width,omitempty"`
+	// The height of the largest picture, in pixels; 0 without a picture.
+	Height int32 `protobuf:"varint,12,opt,name=height,proto3" json:"height,omitempty"`
+	// Pictures a second, on average over the time in which there were any; 0
+	// without a picture.
+	FrameRate float64 `protobuf:"fixed64,13,opt,name=frame_rate,json=frameRate,proto3" json:"frame_rate,omitempty"`
+	// Of the sound, in Hz; 0 without sound.
+	SampleRate int32 `protobuf:"varint,14,opt,name=sample_rate,json=sampleRate,proto3" json:"sample_rate,omitempty"`
+	// SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+	Sha256        string `protobuf:"bytes,15,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -722,6 +877,76 @@ func (x *RecordingFile) GetMediaType() string {
 	return ""
 }
 
+func (x *RecordingFile) GetStartOffset() *durationpb.Duration {
+	if x != nil {
+		return x.StartOffset
+	}
+	return nil
+}
+
+func (x *RecordingFile) GetNickname() string {
+	if x != nil {
+		return x.Nickname
+	}
+	return ""
+}
+
+func (x *RecordingFile) GetRole() ParticipantRole {
+	if x != nil {
+		return x.Role
+	}
+	return ParticipantRole_PARTICIPANT_ROLE_UNSPECIFIED
+}
+
+func (x *RecordingFile) GetVideoCodec() string {
+	if x != nil {
+		return x.VideoCodec
+	}
+	return ""
+}
+
+func (x *RecordingFile) GetAudioCodec() string {
+	if x != nil {
+		return x.AudioCodec
+	}
+	return ""
+}
+
+func (x *RecordingFile) GetWidth() int32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *RecordingFile) GetHeight() int32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *RecordingFile) GetFrameRate() float64 {
+	if x != nil {
+		return x.FrameRate
+	}
+	return 0
+}
+
+func (x *RecordingFile) GetSampleRate() int32 {
+	if x != nil {
+		return x.SampleRate
+	}
+	return 0
+}
+
+func (x *RecordingFile) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // RecordingGap is a time within a class that was not recorded, or may not have
 // been.
 type RecordingGap struct {
@@ -733,7 +958,11 @@ type RecordingGap struct {
 	// To, by the platform's clock; unset while it lasts.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Why, for a reader.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Whose media is missing. Empty for a gap of the whole class.
+	UserId string `protobuf:"bytes,4,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Which of the media of user_id is missing; UNSPECIFIED for all of it.
+	Kind          MediaKind `protobuf:"varint,5,opt,name=kind,proto3,enum=classrec.v1.MediaKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -789,11 +1018,25 @@ func (x *RecordingGap) GetReason() string {
 	return ""
 }
 
+func (x *RecordingGap) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RecordingGap) GetKind() MediaKind {
+	if x != nil {
+		return x.Kind
+	}
+	return MediaKind_MEDIA_KIND_UNSPECIFIED
+}
+
 var File_classrec_v1_recording_proto protoreflect.FileDescriptor
 
 const file_classrec_v1_recording_proto_rawDesc = "" +
 	"\n" +
-	"\x1bclassrec/v1/recording.proto\x12\vclassrec.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbc\b\n" +
+	"\x1bclassrec/v1/recording.proto\x12\vclassrec.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xdd\b\n" +
 	"\tRecording\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04room\x18\x02 \x01(\tB\x03\xe0A\x03R\x04room\x12\x1c\n" +
@@ -820,21 +1063,39 @@ const file_classrec_v1_recording_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12A\n" +
-	"\fmax_duration\x18\x13 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\vmaxDuration:W\xeaAT\n" +
+	"\fmax_duration\x18\x13 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\vmaxDuration\x12\x1f\n" +
+	"\bwarnings\x18\x14 \x03(\tB\x03\xe0A\x03R\bwarnings:W\xeaAT\n" +
 	"\x16classrec.dev/Recording\x12#rooms/{room}/recordings/{recording}*\n" +
-	"recordings2\trecording\"\xbd\x01\n" +
+	"recordings2\trecording\"\xc3\x04\n" +
 	"\rRecordingFile\x12\x15\n" +
 	"\x03url\x18\x01 \x01(\tB\x03\xe0A\x03R\x03url\x12\x1c\n" +
 	"\auser_id\x18\x02 \x01(\tB\x03\xe0A\x03R\x06userId\x12\x17\n" +
 	"\x04size\x18\x03 \x01(\x03B\x03\xe0A\x03R\x04size\x12:\n" +
 	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\bduration\x12\"\n" +
 	"\n" +
-	"media_type\x18\x05 \x01(\tB\x03\xe0A\x03R\tmediaType\"\xa7\x01\n" +
+	"media_type\x18\x05 \x01(\tB\x03\xe0A\x03R\tmediaType\x12A\n" +
+	"\fstart_offset\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\vstartOffset\x12\x1f\n" +
+	"\bnickname\x18\a \x01(\tB\x03\xe0A\x03R\bnickname\x125\n" +
+	"\x04role\x18\b \x01(\x0e2\x1c.classrec.v1.ParticipantRoleB\x03\xe0A\x03R\x04role\x12$\n" +
+	"\vvideo_codec\x18\t \x01(\tB\x03\xe0A\x03R\n" +
+	"videoCodec\x12$\n" +
+	"\vaudio_codec\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\n" +
+	"audioCodec\x12\x19\n" +
+	"\x05width\x18\v \x01(\x05B\x03\xe0A\x03R\x05width\x12\x1b\n" +
+	"\x06height\x18\f \x01(\x05B\x03\xe0A\x03R\x06height\x12\"\n" +
+	"\n" +
+	"frame_rate\x18\r \x01(\x01B\x03\xe0A\x03R\tframeRate\x12$\n" +
+	"\vsample_rate\x18\x0e \x01(\x05B\x03\xe0A\x03R\n" +
+	"sampleRate\x12\x1b\n" +
+	"\x06sha256\x18\x0f \x01(\tB\x03\xe0A\x03R\x06sha256\"\xf6\x01\n" +
 	"\fRecordingGap\x12>\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12:\n" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\aendTime\x12\x1b\n" +
-	"\x06reason\x18\x03 \x01(\tB\x03\xe0A\x03R\x06reason*\x82\x01\n" +
+	"\x06reason\x18\x03 \x01(\tB\x03\xe0A\x03R\x06reason\x12\x1c\n" +
+	"\auser_id\x18\x04 \x01(\tB\x03\xe0A\x03R\x06userId\x12/\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x16.classrec.v1.MediaKindB\x03\xe0A\x03R\x04kind*\x82\x01\n" +
 	"\x0fRecordingFormat\x12 \n" +
 	"\x1cRECORDING_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14RECORDING_FORMAT_MKV\x10\x01\x12\x19\n" +
@@ -872,7 +1133,18 @@ const file_classrec_v1_recording_proto_rawDesc = "" +
 	"\x1bEND_REASON_ENDED_WHILE_AWAY\x10\x04\x12\x1a\n" +
 	"\x16END_REASON_ROOM_CLOSED\x10\x05\x12\x1b\n" +
 	"\x17END_REASON_START_FAILED\x10\x06\x12!\n" +
-	"\x1dEND_REASON_STOP_NOT_CONFIRMED\x10\aB\xaa\x01\n" +
+	"\x1dEND_REASON_STOP_NOT_CONFIRMED\x10\a*\xca\x01\n" +
+	"\x0fParticipantRole\x12 \n" +
+	"\x1cPARTICIPANT_ROLE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18PARTICIPANT_ROLE_TEACHER\x10\x01\x12\x1e\n" +
+	"\x1aPARTICIPANT_ROLE_ASSISTANT\x10\x02\x12\x1c\n" +
+	"\x18PARTICIPANT_ROLE_STUDENT\x10\x03\x12\x1c\n" +
+	"\x18PARTICIPANT_ROLE_AUDITOR\x10\x04\x12\x1b\n" +
+	"\x17PARTICIPANT_ROLE_PATROL\x10\x05*S\n" +
+	"\tMediaKind\x12\x1a\n" +
+	"\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10MEDIA_KIND_AUDIO\x10\x01\x12\x14\n" +
+	"\x10MEDIA_KIND_VIDEO\x10\x02B\xaa\x01\n" +
 	"\x0fcom.classrec.v1B\x0eRecordingProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xa2\x02\x03CXX\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xe2\x02\x17Classrec\\V1\\GPBMetadata\xea\x02\fClassrec::V1b\x06proto3"
 
 var (
@@ -887,7 +1159,7 @@ func file_classrec_v1_recording_proto_rawDescGZIP() []byte {
 	return file_classrec_v1_recording_proto_rawDescData
 }
 
-var file_classrec_v1_recording_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_classrec_v1_recording_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
 var file_classrec_v1_recording_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_classrec_v1_recording_proto_goTypes = []any{
 	(RecordingFormat)(0),          // 0: classrec.v1.RecordingFormat
@@ -896,36 +1168,41 @@ var file_classrec_v1_recording_proto_goTypes = []any{
 	(RecordingState)(0),           // 3: classrec.v1.RecordingState
 	(RecordingOrigin)(0),          // 4: classrec.v1.RecordingOrigin
 	(EndReason)(0),                // 5: classrec.v1.EndReason
-	(*Recording)(nil),             // 6: classrec.v1.Recording
-	(*RecordingFile)(nil),         // 7: classrec.v1.RecordingFile
-	(*RecordingGap)(nil),          // 8: classrec.v1.RecordingGap
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 10: google.rpc.Status
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(ParticipantRole)(0),          // 6: classrec.v1.ParticipantRole
+	(MediaKind)(0),                // 7: classrec.v1.MediaKind
+	(*Recording)(nil),             // 8: classrec.v1.Recording
+	(*RecordingFile)(nil),         // 9: classrec.v1.RecordingFile
+	(*RecordingGap)(nil),          // 10: classrec.v1.RecordingGap
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 12: google.rpc.Status
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
 }
 var file_classrec_v1_recording_proto_depIdxs = []int32{
 	0,  // 0: classrec.v1.Recording.format:type_name -> classrec.v1.RecordingFormat
 	1,  // 1: classrec.v1.Recording.record_type:type_name -> classrec.v1.RecordType
 	2,  // 2: classrec.v1.Recording.layout:type_name -> classrec.v1.RecordingLayout
-	9,  // 3: classrec.v1.Recording.record_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: classrec.v1.Recording.stop_time:type_name -> google.protobuf.Timestamp
+	11, // 3: classrec.v1.Recording.record_time:type_name -> google.protobuf.Timestamp
+	11, // 4: classrec.v1.Recording.stop_time:type_name -> google.protobuf.Timestamp
 	3,  // 5: classrec.v1.Recording.state:type_name -> classrec.v1.RecordingState
 	5,  // 6: classrec.v1.Recording.end_reason:type_name -> classrec.v1.EndReason
 	4,  // 7: classrec.v1.Recording.origin:type_name -> classrec.v1.RecordingOrigin
-	7,  // 8: classrec.v1.Recording.files:type_name -> classrec.v1.RecordingFile
-	8,  // 9: classrec.v1.Recording.gaps:type_name -> classrec.v1.RecordingGap
-	10, // 10: classrec.v1.Recording.failure:type_name -> google.rpc.Status
-	9,  // 11: classrec.v1.Recording.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 12: classrec.v1.Recording.update_time:type_name -> google.protobuf.Timestamp
-	11, // 13: classrec.v1.Recording.max_duration:type_name -> google.protobuf.Duration
-	11, // 14: classrec.v1.RecordingFile.duration:type_name -> google.protobuf.Duration
-	9,  // 15: classrec.v1.RecordingGap.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 16: classrec.v1.RecordingGap.end_time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	9,  // 8: classrec.v1.Recording.files:type_name -> classrec.v1.RecordingFile
+	10, // 9: classrec.v1.Recording.gaps:type_name -> classrec.v1.RecordingGap
+	12, // 10: classrec.v1.Recording.failure:type_name -> google.rpc.Status
+	11, // 11: classrec.v1.Recording.create_time:type_name -> google.protobuf.Timestamp
+	11, // 12: classrec.v1.Recording.update_time:type_name -> google.protobuf.Timestamp
+	13, // 13: classrec.v1.Recording.max_duration:type_name -> google.protobuf.Duration
+	13, // 14: classrec.v1.RecordingFile.duration:type_name -> google.protobuf.Duration
+	13, // 15: classrec.v1.RecordingFile.start_offset:type_name -> google.protobuf.Duration
+	6,  // 16: classrec.v1.RecordingFile.role:type_name -> classrec.v1.ParticipantRole
+	11, // 17: classrec.v1.RecordingGap.start_time:type_name -> google.protobuf.Timestamp
+	11, // 18: classrec.v1.RecordingGap.end_time:type_name -> google.protobuf.Timestamp
+	7,  // 19: classrec.v1.RecordingGap.kind:type_name -> classrec.v1.MediaKind
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_classrec_v1_recording_proto_init() }
@@ -938,7 +1215,7 @@ func file_classrec_v1_recording_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_classrec_v1_recording_proto_rawDesc), len(file_classrec_v1_recording_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      8,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,

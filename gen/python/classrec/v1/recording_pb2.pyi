@@ -60,6 +60,21 @@ class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     END_REASON_ROOM_CLOSED: _ClassVar[EndReason]
     END_REASON_START_FAILED: _ClassVar[EndReason]
     END_REASON_STOP_NOT_CONFIRMED: _ClassVar[EndReason]
+
+class ParticipantRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PARTICIPANT_ROLE_UNSPECIFIED: _ClassVar[ParticipantRole]
+    PARTICIPANT_ROLE_TEACHER: _ClassVar[ParticipantRole]
+    PARTICIPANT_ROLE_ASSISTANT: _ClassVar[ParticipantRole]
+    PARTICIPANT_ROLE_STUDENT: _ClassVar[ParticipantRole]
+    PARTICIPANT_ROLE_AUDITOR: _ClassVar[ParticipantRole]
+    PARTICIPANT_ROLE_PATROL: _ClassVar[ParticipantRole]
+
+class MediaKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEDIA_KIND_UNSPECIFIED: _ClassVar[MediaKind]
+    MEDIA_KIND_AUDIO: _ClassVar[MediaKind]
+    MEDIA_KIND_VIDEO: _ClassVar[MediaKind]
 RECORDING_FORMAT_UNSPECIFIED: RecordingFormat
 RECORDING_FORMAT_MKV: RecordingFormat
 RECORDING_FORMAT_WEBM: RecordingFormat
@@ -91,9 +106,18 @@ END_REASON_ENDED_WHILE_AWAY: EndReason
 END_REASON_ROOM_CLOSED: EndReason
 END_REASON_START_FAILED: EndReason
 END_REASON_STOP_NOT_CONFIRMED: EndReason
+PARTICIPANT_ROLE_UNSPECIFIED: ParticipantRole
+PARTICIPANT_ROLE_TEACHER: ParticipantRole
+PARTICIPANT_ROLE_ASSISTANT: ParticipantRole
+PARTICIPANT_ROLE_STUDENT: ParticipantRole
+PARTICIPANT_ROLE_AUDITOR: ParticipantRole
+PARTICIPANT_ROLE_PATROL: ParticipantRole
+MEDIA_KIND_UNSPECIFIED: MediaKind
+MEDIA_KIND_AUDIO: MediaKind
+MEDIA_KIND_VIDEO: MediaKind
 
 class Recording(_message.Message):
-    __slots__ = ("name", "room", "user_id", "format", "record_type", "layout", "record_chat", "record_time", "stop_time", "state", "end_reason", "origin", "urls", "files", "gaps", "failure", "create_time", "update_time", "max_duration")
+    __slots__ = ("name", "room", "user_id", "format", "record_type", "layout", "record_chat", "record_time", "stop_time", "state", "end_reason", "origin", "urls", "files", "gaps", "failure", "create_time", "update_time", "max_duration", "warnings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROOM_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +137,7 @@ class Recording(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     room: str
     user_id: str
@@ -132,28 +157,53 @@ class Recording(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     max_duration: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., room: _Optional[str] = ..., user_id: _Optional[str] = ..., format: _Optional[_Union[RecordingFormat, str]] = ..., record_type: _Optional[_Union[RecordType, str]] = ..., layout: _Optional[_Union[RecordingLayout, str]] = ..., record_chat: _Optional[bool] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[RecordingState, str]] = ..., end_reason: _Optional[_Union[EndReason, str]] = ..., origin: _Optional[_Union[RecordingOrigin, str]] = ..., urls: _Optional[_Iterable[str]] = ..., files: _Optional[_Iterable[_Union[RecordingFile, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[RecordingGap, _Mapping]]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., room: _Optional[str] = ..., user_id: _Optional[str] = ..., format: _Optional[_Union[RecordingFormat, str]] = ..., record_type: _Optional[_Union[RecordType, str]] = ..., layout: _Optional[_Union[RecordingLayout, str]] = ..., record_chat: _Optional[bool] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stop_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[RecordingState, str]] = ..., end_reason: _Optional[_Union[EndReason, str]] = ..., origin: _Optional[_Union[RecordingOrigin, str]] = ..., urls: _Optional[_Iterable[str]] = ..., files: _Optional[_Iterable[_Union[RecordingFile, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[RecordingGap, _Mapping]]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RecordingFile(_message.Message):
-    __slots__ = ("url", "user_id", "size", "duration", "media_type")
+    __slots__ = ("url", "user_id", "size", "duration", "media_type", "start_offset", "nickname", "role", "video_codec", "audio_codec", "width", "height", "frame_rate", "sample_rate", "sha256")
     URL_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NICKNAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    VIDEO_CODEC_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CODEC_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FRAME_RATE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
     url: str
     user_id: str
     size: int
     duration: _duration_pb2.Duration
     media_type: str
-    def __init__(self, url: _Optional[str] = ..., user_id: _Optional[str] = ..., size: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., media_type: _Optional[str] = ...) -> None: ...
+    start_offset: _duration_pb2.Duration
+    nickname: str
+    role: ParticipantRole
+    video_codec: str
+    audio_codec: str
+    width: int
+    height: int
+    frame_rate: float
+    sample_rate: int
+    sha256: str
+    def __init__(self, url: _Optional[str] = ..., user_id: _Optional[str] = ..., size: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., media_type: _Optional[str] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., nickname: _Optional[str] = ..., role: _Optional[_Union[ParticipantRole, str]] = ..., video_codec: _Optional[str] = ..., audio_codec: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., frame_rate: _Optional[float] = ..., sample_rate: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class RecordingGap(_message.Message):
-    __slots__ = ("start_time", "end_time", "reason")
+    __slots__ = ("start_time", "end_time", "reason", "user_id", "kind")
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     reason: str
-    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    user_id: str
+    kind: MediaKind
+    def __init__(self, start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., user_id: _Optional[str] = ..., kind: _Optional[_Union[MediaKind, str]] = ...) -> None: ...

@@ -167,6 +167,15 @@ export declare type Recording = Message<"classrec.v1.Recording"> & {
    * @generated from field: google.protobuf.Duration max_duration = 19;
    */
   maxDuration?: Duration | undefined;
+
+  /**
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   *
+   * @generated from field: repeated string warnings = 20;
+   */
+  warnings: string[];
 };
 
 /**
@@ -217,6 +226,82 @@ export declare type RecordingFile = Message<"classrec.v1.RecordingFile"> & {
    * @generated from field: string media_type = 5;
    */
   mediaType: string;
+
+  /**
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   *
+   * @generated from field: google.protobuf.Duration start_offset = 6;
+   */
+  startOffset?: Duration | undefined;
+
+  /**
+   * The name under which the person of user_id was in the room. Empty for a file
+   * of everybody.
+   *
+   * @generated from field: string nickname = 7;
+   */
+  nickname: string;
+
+  /**
+   * The role that the person of user_id had in the room.
+   *
+   * @generated from field: classrec.v1.ParticipantRole role = 8;
+   */
+  role: ParticipantRole;
+
+  /**
+   * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+   * whatever the container. Empty without a picture.
+   *
+   * @generated from field: string video_codec = 9;
+   */
+  videoCodec: string;
+
+  /**
+   * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+   *
+   * @generated from field: string audio_codec = 10;
+   */
+  audioCodec: string;
+
+  /**
+   * The width of the largest picture, in pixels; 0 without a picture.
+   *
+   * @generated from field: int32 width = 11;
+   */
+  width: number;
+
+  /**
+   * The height of the largest picture, in pixels; 0 without a picture.
+   *
+   * @generated from field: int32 height = 12;
+   */
+  height: number;
+
+  /**
+   * Pictures a second, on average over the time in which there were any; 0
+   * without a picture.
+   *
+   * @generated from field: double frame_rate = 13;
+   */
+  frameRate: number;
+
+  /**
+   * Of the sound, in Hz; 0 without sound.
+   *
+   * @generated from field: int32 sample_rate = 14;
+   */
+  sampleRate: number;
+
+  /**
+   * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+   *
+   * @generated from field: string sha256 = 15;
+   */
+  sha256: string;
 };
 
 /**
@@ -254,6 +339,20 @@ export declare type RecordingGap = Message<"classrec.v1.RecordingGap"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * Whose media is missing. Empty for a gap of the whole class.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId: string;
+
+  /**
+   * Which of the media of user_id is missing; UNSPECIFIED for all of it.
+   *
+   * @generated from field: classrec.v1.MediaKind kind = 5;
+   */
+  kind: MediaKind;
 };
 
 /**
@@ -568,4 +667,91 @@ export enum EndReason {
  * Describes the enum classrec.v1.EndReason.
  */
 export declare const EndReasonSchema: GenEnum<EndReason>;
+
+/**
+ * ParticipantRole is what a person is in a room: the `role` of joinRoom.
+ *
+ * @generated from enum classrec.v1.ParticipantRole
+ */
+export enum ParticipantRole {
+  /**
+   * Not known, or not a person.
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Teacher (role 0).
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_TEACHER = 1;
+   */
+  TEACHER = 1,
+
+  /**
+   * Assistant (role 1).
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_ASSISTANT = 2;
+   */
+  ASSISTANT = 2,
+
+  /**
+   * Student (role 2).
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_STUDENT = 3;
+   */
+  STUDENT = 3,
+
+  /**
+   * Auditor: watches and does not speak (role 3).
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_AUDITOR = 4;
+   */
+  AUDITOR = 4,
+
+  /**
+   * Patrol: hidden from the class (role 4).
+   *
+   * @generated from enum value: PARTICIPANT_ROLE_PATROL = 5;
+   */
+  PATROL = 5,
+}
+
+/**
+ * Describes the enum classrec.v1.ParticipantRole.
+ */
+export declare const ParticipantRoleSchema: GenEnum<ParticipantRole>;
+
+/**
+ * MediaKind is the kind of a media stream.
+ *
+ * @generated from enum classrec.v1.MediaKind
+ */
+export enum MediaKind {
+  /**
+   * Both, or not known.
+   *
+   * @generated from enum value: MEDIA_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Sound.
+   *
+   * @generated from enum value: MEDIA_KIND_AUDIO = 1;
+   */
+  AUDIO = 1,
+
+  /**
+   * Picture.
+   *
+   * @generated from enum value: MEDIA_KIND_VIDEO = 2;
+   */
+  VIDEO = 2,
+}
+
+/**
+ * Describes the enum classrec.v1.MediaKind.
+ */
+export declare const MediaKindSchema: GenEnum<MediaKind>;
 

@@ -46,6 +46,8 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.LazyStringArrayList.emptyList();
     files_ = java.util.Collections.emptyList();
     gaps_ = java.util.Collections.emptyList();
+    warnings_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -820,6 +822,67 @@ private static final long serialVersionUID = 0L;
     return maxDuration_ == null ? com.google.protobuf.Duration.getDefaultInstance() : maxDuration_;
   }
 
+  public static final int WARNINGS_FIELD_NUMBER = 20;
+  @SuppressWarnings("serial")
+  private com.google.protobuf.LazyStringArrayList warnings_ =
+      com.google.protobuf.LazyStringArrayList.emptyList();
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @return A list containing the warnings.
+   */
+  public com.google.protobuf.ProtocolStringList
+      getWarningsList() {
+    return warnings_;
+  }
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @return The count of warnings.
+   */
+  public int getWarningsCount() {
+    return warnings_.size();
+  }
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @param index The index of the element to return.
+   * @return The warnings at the given index.
+   */
+  public java.lang.String getWarnings(int index) {
+    return warnings_.get(index);
+  }
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the warnings at the given index.
+   */
+  public com.google.protobuf.ByteString
+      getWarningsBytes(int index) {
+    return warnings_.getByteString(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -890,6 +953,9 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000020) != 0)) {
       output.writeMessage(19, getMaxDuration());
+    }
+    for (int i = 0; i < warnings_.size(); i++) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 20, warnings_.getRaw(i));
     }
     getUnknownFields().writeTo(output);
   }
@@ -982,6 +1048,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(19, getMaxDuration());
     }
+    {
+      int dataSize = 0;
+      for (int i = 0; i < warnings_.size(); i++) {
+        dataSize += computeStringSizeNoTag(warnings_.getRaw(i));
+      }
+      size += dataSize;
+      size += 2 * getWarningsList().size();
+    }
     return size;
   }
   @java.lang.Override
@@ -1056,6 +1130,8 @@ private static final long serialVersionUID = 0L;
       if (!getMaxDuration()
           .equals(other.getMaxDuration())) return false;
     }
+    if (!getWarningsList()
+        .equals(other.getWarningsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -1123,6 +1199,10 @@ private static final long serialVersionUID = 0L;
     if (hasMaxDuration()) {
       hash = (37 * hash) + MAX_DURATION_FIELD_NUMBER;
       hash = (53 * hash) + getMaxDuration().hashCode();
+    }
+    if (getWarningsCount() > 0) {
+      hash = (37 * hash) + WARNINGS_FIELD_NUMBER;
+      hash = (53 * hash) + getWarningsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -1329,6 +1409,8 @@ private static final long serialVersionUID = 0L;
         maxDurationBuilder_.dispose();
         maxDurationBuilder_ = null;
       }
+      warnings_ =
+          com.google.protobuf.LazyStringArrayList.emptyList();
       return this;
     }
 
@@ -1454,6 +1536,10 @@ private static final long serialVersionUID = 0L;
             ? maxDuration_
             : maxDurationBuilder_.build();
         to_bitField0_ |= 0x00000020;
+      }
+      if (((from_bitField0_ & 0x00080000) != 0)) {
+        warnings_.makeImmutable();
+        result.warnings_ = warnings_;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1585,6 +1671,16 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasMaxDuration()) {
         mergeMaxDuration(other.getMaxDuration());
+      }
+      if (!other.warnings_.isEmpty()) {
+        if (warnings_.isEmpty()) {
+          warnings_ = other.warnings_;
+          bitField0_ |= 0x00080000;
+        } else {
+          ensureWarningsIsMutable();
+          warnings_.addAll(other.warnings_);
+        }
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1733,6 +1829,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00040000;
               break;
             } // case 154
+            case 162: {
+              ensureWarningsIsMutable();
+              warnings_.add(input.readStringRequireUtf8());
+              break;
+            } // case 162
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -4287,6 +4388,171 @@ private static final long serialVersionUID = 0L;
         maxDuration_ = null;
       }
       return maxDurationBuilder_;
+    }
+
+    private com.google.protobuf.LazyStringArrayList warnings_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+    private void ensureWarningsIsMutable() {
+      if (!warnings_.isModifiable()) {
+        warnings_ = new com.google.protobuf.LazyStringArrayList(warnings_);
+      }
+      bitField0_ |= 0x00080000;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @return A list containing the warnings.
+     */
+    public com.google.protobuf.ProtocolStringList
+        getWarningsList() {
+      warnings_.makeImmutable();
+      return warnings_;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @return The count of warnings.
+     */
+    public int getWarningsCount() {
+      return warnings_.size();
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param index The index of the element to return.
+     * @return The warnings at the given index.
+     */
+    public java.lang.String getWarnings(int index) {
+      return warnings_.get(index);
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the warnings at the given index.
+     */
+    public com.google.protobuf.ByteString
+        getWarningsBytes(int index) {
+      return warnings_.getByteString(index);
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param index The index to set the value at.
+     * @param value The warnings to set.
+     * @return This builder for chaining.
+     */
+    public Builder setWarnings(
+        int index, java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      ensureWarningsIsMutable();
+      warnings_.set(index, value);
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param value The warnings to add.
+     * @return This builder for chaining.
+     */
+    public Builder addWarnings(
+        java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      ensureWarningsIsMutable();
+      warnings_.add(value);
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param values The warnings to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllWarnings(
+        java.lang.Iterable<java.lang.String> values) {
+      ensureWarningsIsMutable();
+      com.google.protobuf.AbstractMessageLite.Builder.addAll(
+          values, warnings_);
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearWarnings() {
+      warnings_ =
+        com.google.protobuf.LazyStringArrayList.emptyList();
+      bitField0_ = (bitField0_ & ~0x00080000);;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * What was odd about the class and did not keep it from being recorded, for a
+     * reader: an option of ClassBegin that was not understood and took its
+     * default, say. At most 32 entries of at most 256 bytes each.
+     * </pre>
+     *
+     * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+     * @param value The bytes of the warnings to add.
+     * @return This builder for chaining.
+     */
+    public Builder addWarningsBytes(
+        com.google.protobuf.ByteString value) {
+      java.util.Objects.requireNonNull(value);
+      checkByteStringIsUtf8(value);
+      ensureWarningsIsMutable();
+      warnings_.add(value);
+      bitField0_ |= 0x00080000;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:classrec.v1.Recording)

@@ -35,6 +35,11 @@ private static final long serialVersionUID = 0L;
     url_ = "";
     userId_ = "";
     mediaType_ = "";
+    nickname_ = "";
+    role_ = 0;
+    videoCodec_ = "";
+    audioCodec_ = "";
+    sha256_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -254,6 +259,332 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int START_OFFSET_FIELD_NUMBER = 6;
+  private com.google.protobuf.Duration startOffset_;
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   * @return Whether the startOffset field is set.
+   */
+  @java.lang.Override
+  public boolean hasStartOffset() {
+    return ((bitField0_ & 0x00000002) != 0);
+  }
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   * @return The startOffset.
+   */
+  @java.lang.Override
+  public com.google.protobuf.Duration getStartOffset() {
+    return startOffset_ == null ? com.google.protobuf.Duration.getDefaultInstance() : startOffset_;
+  }
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   */
+  @java.lang.Override
+  public com.google.protobuf.DurationOrBuilder getStartOffsetOrBuilder() {
+    return startOffset_ == null ? com.google.protobuf.Duration.getDefaultInstance() : startOffset_;
+  }
+
+  public static final int NICKNAME_FIELD_NUMBER = 7;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object nickname_ = "";
+  /**
+   * <pre>
+   * The name under which the person of user_id was in the room. Empty for a file
+   * of everybody.
+   * </pre>
+   *
+   * <code>string nickname = 7 [json_name = "nickname"];</code>
+   * @return The nickname.
+   */
+  @java.lang.Override
+  public java.lang.String getNickname() {
+    java.lang.Object ref = nickname_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      nickname_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The name under which the person of user_id was in the room. Empty for a file
+   * of everybody.
+   * </pre>
+   *
+   * <code>string nickname = 7 [json_name = "nickname"];</code>
+   * @return The bytes for nickname.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getNicknameBytes() {
+    java.lang.Object ref = nickname_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      nickname_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int ROLE_FIELD_NUMBER = 8;
+  private int role_ = 0;
+  /**
+   * <pre>
+   * The role that the person of user_id had in the room.
+   * </pre>
+   *
+   * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+   * @return The enum numeric value on the wire for role.
+   */
+  @java.lang.Override public int getRoleValue() {
+    return role_;
+  }
+  /**
+   * <pre>
+   * The role that the person of user_id had in the room.
+   * </pre>
+   *
+   * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+   * @return The role.
+   */
+  @java.lang.Override public dev.classrec.v1.ParticipantRole getRole() {
+    dev.classrec.v1.ParticipantRole result = dev.classrec.v1.ParticipantRole.forNumber(role_);
+    return result == null ? dev.classrec.v1.ParticipantRole.UNRECOGNIZED : result;
+  }
+
+  public static final int VIDEO_CODEC_FIELD_NUMBER = 9;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object videoCodec_ = "";
+  /**
+   * <pre>
+   * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+   * whatever the container. Empty without a picture.
+   * </pre>
+   *
+   * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+   * @return The videoCodec.
+   */
+  @java.lang.Override
+  public java.lang.String getVideoCodec() {
+    java.lang.Object ref = videoCodec_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      videoCodec_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+   * whatever the container. Empty without a picture.
+   * </pre>
+   *
+   * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+   * @return The bytes for videoCodec.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getVideoCodecBytes() {
+    java.lang.Object ref = videoCodec_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      videoCodec_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int AUDIO_CODEC_FIELD_NUMBER = 10;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object audioCodec_ = "";
+  /**
+   * <pre>
+   * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+   * </pre>
+   *
+   * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+   * @return The audioCodec.
+   */
+  @java.lang.Override
+  public java.lang.String getAudioCodec() {
+    java.lang.Object ref = audioCodec_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      audioCodec_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+   * </pre>
+   *
+   * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+   * @return The bytes for audioCodec.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getAudioCodecBytes() {
+    java.lang.Object ref = audioCodec_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      audioCodec_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int WIDTH_FIELD_NUMBER = 11;
+  private int width_ = 0;
+  /**
+   * <pre>
+   * The width of the largest picture, in pixels; 0 without a picture.
+   * </pre>
+   *
+   * <code>int32 width = 11 [json_name = "width"];</code>
+   * @return The width.
+   */
+  @java.lang.Override
+  public int getWidth() {
+    return width_;
+  }
+
+  public static final int HEIGHT_FIELD_NUMBER = 12;
+  private int height_ = 0;
+  /**
+   * <pre>
+   * The height of the largest picture, in pixels; 0 without a picture.
+   * </pre>
+   *
+   * <code>int32 height = 12 [json_name = "height"];</code>
+   * @return The height.
+   */
+  @java.lang.Override
+  public int getHeight() {
+    return height_;
+  }
+
+  public static final int FRAME_RATE_FIELD_NUMBER = 13;
+  private double frameRate_ = 0D;
+  /**
+   * <pre>
+   * Pictures a second, on average over the time in which there were any; 0
+   * without a picture.
+   * </pre>
+   *
+   * <code>double frame_rate = 13 [json_name = "frameRate"];</code>
+   * @return The frameRate.
+   */
+  @java.lang.Override
+  public double getFrameRate() {
+    return frameRate_;
+  }
+
+  public static final int SAMPLE_RATE_FIELD_NUMBER = 14;
+  private int sampleRate_ = 0;
+  /**
+   * <pre>
+   * Of the sound, in Hz; 0 without sound.
+   * </pre>
+   *
+   * <code>int32 sample_rate = 14 [json_name = "sampleRate"];</code>
+   * @return The sampleRate.
+   */
+  @java.lang.Override
+  public int getSampleRate() {
+    return sampleRate_;
+  }
+
+  public static final int SHA256_FIELD_NUMBER = 15;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object sha256_ = "";
+  /**
+   * <pre>
+   * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+   * </pre>
+   *
+   * <code>string sha256 = 15 [json_name = "sha256"];</code>
+   * @return The sha256.
+   */
+  @java.lang.Override
+  public java.lang.String getSha256() {
+    java.lang.Object ref = sha256_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      sha256_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+   * </pre>
+   *
+   * <code>string sha256 = 15 [json_name = "sha256"];</code>
+   * @return The bytes for sha256.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getSha256Bytes() {
+    java.lang.Object ref = sha256_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      sha256_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -283,6 +614,36 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(mediaType_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 5, mediaType_);
     }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      output.writeMessage(6, getStartOffset());
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(nickname_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 7, nickname_);
+    }
+    if (role_ != dev.classrec.v1.ParticipantRole.PARTICIPANT_ROLE_UNSPECIFIED.getNumber()) {
+      output.writeEnum(8, role_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(videoCodec_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 9, videoCodec_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(audioCodec_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 10, audioCodec_);
+    }
+    if (width_ != 0) {
+      output.writeInt32(11, width_);
+    }
+    if (height_ != 0) {
+      output.writeInt32(12, height_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(frameRate_) != 0) {
+      output.writeDouble(13, frameRate_);
+    }
+    if (sampleRate_ != 0) {
+      output.writeInt32(14, sampleRate_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(sha256_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 15, sha256_);
+    }
     getUnknownFields().writeTo(output);
   }
   private int computeSerializedSize_0() {
@@ -303,6 +664,42 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(mediaType_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(5, mediaType_);
+    }
+    if (((bitField0_ & 0x00000002) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(6, getStartOffset());
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(nickname_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(7, nickname_);
+    }
+    if (role_ != dev.classrec.v1.ParticipantRole.PARTICIPANT_ROLE_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(8, role_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(videoCodec_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(9, videoCodec_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(audioCodec_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(10, audioCodec_);
+    }
+    if (width_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt32Size(11, width_);
+    }
+    if (height_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt32Size(12, height_);
+    }
+    if (java.lang.Double.doubleToRawLongBits(frameRate_) != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeDoubleSize(13, frameRate_);
+    }
+    if (sampleRate_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt32Size(14, sampleRate_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(sha256_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(15, sha256_);
     }
     return size;
   }
@@ -341,6 +738,29 @@ private static final long serialVersionUID = 0L;
     }
     if (!getMediaType()
         .equals(other.getMediaType())) return false;
+    if (hasStartOffset() != other.hasStartOffset()) return false;
+    if (hasStartOffset()) {
+      if (!getStartOffset()
+          .equals(other.getStartOffset())) return false;
+    }
+    if (!getNickname()
+        .equals(other.getNickname())) return false;
+    if (role_ != other.role_) return false;
+    if (!getVideoCodec()
+        .equals(other.getVideoCodec())) return false;
+    if (!getAudioCodec()
+        .equals(other.getAudioCodec())) return false;
+    if (getWidth()
+        != other.getWidth()) return false;
+    if (getHeight()
+        != other.getHeight()) return false;
+    if (java.lang.Double.doubleToLongBits(getFrameRate())
+        != java.lang.Double.doubleToLongBits(
+            other.getFrameRate())) return false;
+    if (getSampleRate()
+        != other.getSampleRate()) return false;
+    if (!getSha256()
+        .equals(other.getSha256())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -365,6 +785,29 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + MEDIA_TYPE_FIELD_NUMBER;
     hash = (53 * hash) + getMediaType().hashCode();
+    if (hasStartOffset()) {
+      hash = (37 * hash) + START_OFFSET_FIELD_NUMBER;
+      hash = (53 * hash) + getStartOffset().hashCode();
+    }
+    hash = (37 * hash) + NICKNAME_FIELD_NUMBER;
+    hash = (53 * hash) + getNickname().hashCode();
+    hash = (37 * hash) + ROLE_FIELD_NUMBER;
+    hash = (53 * hash) + role_;
+    hash = (37 * hash) + VIDEO_CODEC_FIELD_NUMBER;
+    hash = (53 * hash) + getVideoCodec().hashCode();
+    hash = (37 * hash) + AUDIO_CODEC_FIELD_NUMBER;
+    hash = (53 * hash) + getAudioCodec().hashCode();
+    hash = (37 * hash) + WIDTH_FIELD_NUMBER;
+    hash = (53 * hash) + getWidth();
+    hash = (37 * hash) + HEIGHT_FIELD_NUMBER;
+    hash = (53 * hash) + getHeight();
+    hash = (37 * hash) + FRAME_RATE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        java.lang.Double.doubleToLongBits(getFrameRate()));
+    hash = (37 * hash) + SAMPLE_RATE_FIELD_NUMBER;
+    hash = (53 * hash) + getSampleRate();
+    hash = (37 * hash) + SHA256_FIELD_NUMBER;
+    hash = (53 * hash) + getSha256().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -500,6 +943,7 @@ private static final long serialVersionUID = 0L;
       if (com.google.protobuf.GeneratedMessage
               .alwaysUseFieldBuilders) {
         internalGetDurationFieldBuilder();
+        internalGetStartOffsetFieldBuilder();
       }
     }
     @java.lang.Override
@@ -515,6 +959,20 @@ private static final long serialVersionUID = 0L;
         durationBuilder_ = null;
       }
       mediaType_ = "";
+      startOffset_ = null;
+      if (startOffsetBuilder_ != null) {
+        startOffsetBuilder_.dispose();
+        startOffsetBuilder_ = null;
+      }
+      nickname_ = "";
+      role_ = 0;
+      videoCodec_ = "";
+      audioCodec_ = "";
+      width_ = 0;
+      height_ = 0;
+      frameRate_ = 0D;
+      sampleRate_ = 0;
+      sha256_ = "";
       return this;
     }
 
@@ -567,6 +1025,39 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000010) != 0)) {
         result.mediaType_ = mediaType_;
       }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.startOffset_ = startOffsetBuilder_ == null
+            ? startOffset_
+            : startOffsetBuilder_.build();
+        to_bitField0_ |= 0x00000002;
+      }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.nickname_ = nickname_;
+      }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.role_ = role_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.videoCodec_ = videoCodec_;
+      }
+      if (((from_bitField0_ & 0x00000200) != 0)) {
+        result.audioCodec_ = audioCodec_;
+      }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.width_ = width_;
+      }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        result.height_ = height_;
+      }
+      if (((from_bitField0_ & 0x00001000) != 0)) {
+        result.frameRate_ = frameRate_;
+      }
+      if (((from_bitField0_ & 0x00002000) != 0)) {
+        result.sampleRate_ = sampleRate_;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.sha256_ = sha256_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -601,6 +1092,44 @@ private static final long serialVersionUID = 0L;
       if (!other.getMediaType().isEmpty()) {
         mediaType_ = other.mediaType_;
         bitField0_ |= 0x00000010;
+        onChanged();
+      }
+      if (other.hasStartOffset()) {
+        mergeStartOffset(other.getStartOffset());
+      }
+      if (!other.getNickname().isEmpty()) {
+        nickname_ = other.nickname_;
+        bitField0_ |= 0x00000040;
+        onChanged();
+      }
+      if (other.role_ != 0) {
+        setRoleValue(other.getRoleValue());
+      }
+      if (!other.getVideoCodec().isEmpty()) {
+        videoCodec_ = other.videoCodec_;
+        bitField0_ |= 0x00000100;
+        onChanged();
+      }
+      if (!other.getAudioCodec().isEmpty()) {
+        audioCodec_ = other.audioCodec_;
+        bitField0_ |= 0x00000200;
+        onChanged();
+      }
+      if (other.getWidth() != 0) {
+        setWidth(other.getWidth());
+      }
+      if (other.getHeight() != 0) {
+        setHeight(other.getHeight());
+      }
+      if (java.lang.Double.doubleToRawLongBits(other.getFrameRate()) != 0) {
+        setFrameRate(other.getFrameRate());
+      }
+      if (other.getSampleRate() != 0) {
+        setSampleRate(other.getSampleRate());
+      }
+      if (!other.getSha256().isEmpty()) {
+        sha256_ = other.sha256_;
+        bitField0_ |= 0x00004000;
         onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
@@ -654,6 +1183,58 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000010;
               break;
             } // case 42
+            case 50: {
+              input.readMessage(
+                  internalGetStartOffsetFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 50
+            case 58: {
+              nickname_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 58
+            case 64: {
+              role_ = input.readEnum();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 74: {
+              videoCodec_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 74
+            case 82: {
+              audioCodec_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000200;
+              break;
+            } // case 82
+            case 88: {
+              width_ = input.readInt32();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 88
+            case 96: {
+              height_ = input.readInt32();
+              bitField0_ |= 0x00000800;
+              break;
+            } // case 96
+            case 105: {
+              frameRate_ = input.readDouble();
+              bitField0_ |= 0x00001000;
+              break;
+            } // case 105
+            case 112: {
+              sampleRate_ = input.readInt32();
+              bitField0_ |= 0x00002000;
+              break;
+            } // case 112
+            case 122: {
+              sha256_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 122
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1152,6 +1733,817 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       mediaType_ = value;
       bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+
+    private com.google.protobuf.Duration startOffset_;
+    private com.google.protobuf.SingleFieldBuilder<
+        com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> startOffsetBuilder_;
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     * @return Whether the startOffset field is set.
+     */
+    public boolean hasStartOffset() {
+      return ((bitField0_ & 0x00000020) != 0);
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     * @return The startOffset.
+     */
+    public com.google.protobuf.Duration getStartOffset() {
+      if (startOffsetBuilder_ == null) {
+        return startOffset_ == null ? com.google.protobuf.Duration.getDefaultInstance() : startOffset_;
+      } else {
+        return startOffsetBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public Builder setStartOffset(com.google.protobuf.Duration value) {
+      if (startOffsetBuilder_ == null) {
+        java.util.Objects.requireNonNull(value);
+        startOffset_ = value;
+      } else {
+        startOffsetBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public Builder setStartOffset(
+        com.google.protobuf.Duration.Builder builderForValue) {
+      if (startOffsetBuilder_ == null) {
+        startOffset_ = builderForValue.build();
+      } else {
+        startOffsetBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public Builder mergeStartOffset(com.google.protobuf.Duration value) {
+      if (startOffsetBuilder_ == null) {
+        if (((bitField0_ & 0x00000020) != 0) &&
+          startOffset_ != null &&
+          startOffset_ != com.google.protobuf.Duration.getDefaultInstance()) {
+          getStartOffsetBuilder().mergeFrom(value);
+        } else {
+          startOffset_ = value;
+        }
+      } else {
+        startOffsetBuilder_.mergeFrom(value);
+      }
+      if (startOffset_ != null) {
+        bitField0_ |= 0x00000020;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public Builder clearStartOffset() {
+      bitField0_ = (bitField0_ & ~0x00000020);
+      startOffset_ = null;
+      if (startOffsetBuilder_ != null) {
+        startOffsetBuilder_.dispose();
+        startOffsetBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public com.google.protobuf.Duration.Builder getStartOffsetBuilder() {
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return internalGetStartOffsetFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    public com.google.protobuf.DurationOrBuilder getStartOffsetOrBuilder() {
+      if (startOffsetBuilder_ != null) {
+        return startOffsetBuilder_.getMessageOrBuilder();
+      } else {
+        return startOffset_ == null ?
+            com.google.protobuf.Duration.getDefaultInstance() : startOffset_;
+      }
+    }
+    /**
+     * <pre>
+     * Where the file begins within the class, counted from record_time: who comes
+     * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+     * Unset where the platform does not say. This and all that follows is known of
+     * the embedded platform's files only.
+     * </pre>
+     *
+     * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder> 
+        internalGetStartOffsetFieldBuilder() {
+      if (startOffsetBuilder_ == null) {
+        startOffsetBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            com.google.protobuf.Duration, com.google.protobuf.Duration.Builder, com.google.protobuf.DurationOrBuilder>(
+                getStartOffset(),
+                getParentForChildren(),
+                isClean());
+        startOffset_ = null;
+      }
+      return startOffsetBuilder_;
+    }
+
+    private java.lang.Object nickname_ = "";
+    /**
+     * <pre>
+     * The name under which the person of user_id was in the room. Empty for a file
+     * of everybody.
+     * </pre>
+     *
+     * <code>string nickname = 7 [json_name = "nickname"];</code>
+     * @return The nickname.
+     */
+    public java.lang.String getNickname() {
+      java.lang.Object ref = nickname_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        nickname_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The name under which the person of user_id was in the room. Empty for a file
+     * of everybody.
+     * </pre>
+     *
+     * <code>string nickname = 7 [json_name = "nickname"];</code>
+     * @return The bytes for nickname.
+     */
+    public com.google.protobuf.ByteString
+        getNicknameBytes() {
+      java.lang.Object ref = nickname_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        nickname_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The name under which the person of user_id was in the room. Empty for a file
+     * of everybody.
+     * </pre>
+     *
+     * <code>string nickname = 7 [json_name = "nickname"];</code>
+     * @param value The nickname to set.
+     * @return This builder for chaining.
+     */
+    public Builder setNickname(
+        java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      nickname_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The name under which the person of user_id was in the room. Empty for a file
+     * of everybody.
+     * </pre>
+     *
+     * <code>string nickname = 7 [json_name = "nickname"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearNickname() {
+      nickname_ = getDefaultInstance().getNickname();
+      bitField0_ = (bitField0_ & ~0x00000040);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The name under which the person of user_id was in the room. Empty for a file
+     * of everybody.
+     * </pre>
+     *
+     * <code>string nickname = 7 [json_name = "nickname"];</code>
+     * @param value The bytes for nickname to set.
+     * @return This builder for chaining.
+     */
+    public Builder setNicknameBytes(
+        com.google.protobuf.ByteString value) {
+      java.util.Objects.requireNonNull(value);
+      checkByteStringIsUtf8(value);
+      nickname_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+
+    private int role_ = 0;
+    /**
+     * <pre>
+     * The role that the person of user_id had in the room.
+     * </pre>
+     *
+     * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+     * @return The enum numeric value on the wire for role.
+     */
+    @java.lang.Override public int getRoleValue() {
+      return role_;
+    }
+    /**
+     * <pre>
+     * The role that the person of user_id had in the room.
+     * </pre>
+     *
+     * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+     * @param value The enum numeric value on the wire for role to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRoleValue(int value) {
+      role_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The role that the person of user_id had in the room.
+     * </pre>
+     *
+     * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+     * @return The role.
+     */
+    @java.lang.Override
+    public dev.classrec.v1.ParticipantRole getRole() {
+      dev.classrec.v1.ParticipantRole result = dev.classrec.v1.ParticipantRole.forNumber(role_);
+      return result == null ? dev.classrec.v1.ParticipantRole.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * The role that the person of user_id had in the room.
+     * </pre>
+     *
+     * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+     * @param value The role to set.
+     * @throws IllegalArgumentException if UNRECOGNIZED is provided.
+     * @return This builder for chaining.
+     */
+    public Builder setRole(dev.classrec.v1.ParticipantRole value) {
+      java.util.Objects.requireNonNull(value);
+      bitField0_ |= 0x00000080;
+      role_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The role that the person of user_id had in the room.
+     * </pre>
+     *
+     * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRole() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      role_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object videoCodec_ = "";
+    /**
+     * <pre>
+     * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+     * whatever the container. Empty without a picture.
+     * </pre>
+     *
+     * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+     * @return The videoCodec.
+     */
+    public java.lang.String getVideoCodec() {
+      java.lang.Object ref = videoCodec_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        videoCodec_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+     * whatever the container. Empty without a picture.
+     * </pre>
+     *
+     * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+     * @return The bytes for videoCodec.
+     */
+    public com.google.protobuf.ByteString
+        getVideoCodecBytes() {
+      java.lang.Object ref = videoCodec_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        videoCodec_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+     * whatever the container. Empty without a picture.
+     * </pre>
+     *
+     * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+     * @param value The videoCodec to set.
+     * @return This builder for chaining.
+     */
+    public Builder setVideoCodec(
+        java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      videoCodec_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+     * whatever the container. Empty without a picture.
+     * </pre>
+     *
+     * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearVideoCodec() {
+      videoCodec_ = getDefaultInstance().getVideoCodec();
+      bitField0_ = (bitField0_ & ~0x00000100);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+     * whatever the container. Empty without a picture.
+     * </pre>
+     *
+     * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+     * @param value The bytes for videoCodec to set.
+     * @return This builder for chaining.
+     */
+    public Builder setVideoCodecBytes(
+        com.google.protobuf.ByteString value) {
+      java.util.Objects.requireNonNull(value);
+      checkByteStringIsUtf8(value);
+      videoCodec_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object audioCodec_ = "";
+    /**
+     * <pre>
+     * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+     * </pre>
+     *
+     * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+     * @return The audioCodec.
+     */
+    public java.lang.String getAudioCodec() {
+      java.lang.Object ref = audioCodec_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        audioCodec_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+     * </pre>
+     *
+     * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+     * @return The bytes for audioCodec.
+     */
+    public com.google.protobuf.ByteString
+        getAudioCodecBytes() {
+      java.lang.Object ref = audioCodec_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        audioCodec_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+     * </pre>
+     *
+     * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+     * @param value The audioCodec to set.
+     * @return This builder for chaining.
+     */
+    public Builder setAudioCodec(
+        java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      audioCodec_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+     * </pre>
+     *
+     * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearAudioCodec() {
+      audioCodec_ = getDefaultInstance().getAudioCodec();
+      bitField0_ = (bitField0_ & ~0x00000200);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+     * </pre>
+     *
+     * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+     * @param value The bytes for audioCodec to set.
+     * @return This builder for chaining.
+     */
+    public Builder setAudioCodecBytes(
+        com.google.protobuf.ByteString value) {
+      java.util.Objects.requireNonNull(value);
+      checkByteStringIsUtf8(value);
+      audioCodec_ = value;
+      bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+
+    private int width_ ;
+    /**
+     * <pre>
+     * The width of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 width = 11 [json_name = "width"];</code>
+     * @return The width.
+     */
+    @java.lang.Override
+    public int getWidth() {
+      return width_;
+    }
+    /**
+     * <pre>
+     * The width of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 width = 11 [json_name = "width"];</code>
+     * @param value The width to set.
+     * @return This builder for chaining.
+     */
+    public Builder setWidth(int value) {
+
+      width_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The width of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 width = 11 [json_name = "width"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearWidth() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      width_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private int height_ ;
+    /**
+     * <pre>
+     * The height of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 height = 12 [json_name = "height"];</code>
+     * @return The height.
+     */
+    @java.lang.Override
+    public int getHeight() {
+      return height_;
+    }
+    /**
+     * <pre>
+     * The height of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 height = 12 [json_name = "height"];</code>
+     * @param value The height to set.
+     * @return This builder for chaining.
+     */
+    public Builder setHeight(int value) {
+
+      height_ = value;
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The height of the largest picture, in pixels; 0 without a picture.
+     * </pre>
+     *
+     * <code>int32 height = 12 [json_name = "height"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearHeight() {
+      bitField0_ = (bitField0_ & ~0x00000800);
+      height_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private double frameRate_ ;
+    /**
+     * <pre>
+     * Pictures a second, on average over the time in which there were any; 0
+     * without a picture.
+     * </pre>
+     *
+     * <code>double frame_rate = 13 [json_name = "frameRate"];</code>
+     * @return The frameRate.
+     */
+    @java.lang.Override
+    public double getFrameRate() {
+      return frameRate_;
+    }
+    /**
+     * <pre>
+     * Pictures a second, on average over the time in which there were any; 0
+     * without a picture.
+     * </pre>
+     *
+     * <code>double frame_rate = 13 [json_name = "frameRate"];</code>
+     * @param value The frameRate to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFrameRate(double value) {
+
+      frameRate_ = value;
+      bitField0_ |= 0x00001000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Pictures a second, on average over the time in which there were any; 0
+     * without a picture.
+     * </pre>
+     *
+     * <code>double frame_rate = 13 [json_name = "frameRate"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFrameRate() {
+      bitField0_ = (bitField0_ & ~0x00001000);
+      frameRate_ = 0D;
+      onChanged();
+      return this;
+    }
+
+    private int sampleRate_ ;
+    /**
+     * <pre>
+     * Of the sound, in Hz; 0 without sound.
+     * </pre>
+     *
+     * <code>int32 sample_rate = 14 [json_name = "sampleRate"];</code>
+     * @return The sampleRate.
+     */
+    @java.lang.Override
+    public int getSampleRate() {
+      return sampleRate_;
+    }
+    /**
+     * <pre>
+     * Of the sound, in Hz; 0 without sound.
+     * </pre>
+     *
+     * <code>int32 sample_rate = 14 [json_name = "sampleRate"];</code>
+     * @param value The sampleRate to set.
+     * @return This builder for chaining.
+     */
+    public Builder setSampleRate(int value) {
+
+      sampleRate_ = value;
+      bitField0_ |= 0x00002000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Of the sound, in Hz; 0 without sound.
+     * </pre>
+     *
+     * <code>int32 sample_rate = 14 [json_name = "sampleRate"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearSampleRate() {
+      bitField0_ = (bitField0_ & ~0x00002000);
+      sampleRate_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object sha256_ = "";
+    /**
+     * <pre>
+     * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+     * </pre>
+     *
+     * <code>string sha256 = 15 [json_name = "sha256"];</code>
+     * @return The sha256.
+     */
+    public java.lang.String getSha256() {
+      java.lang.Object ref = sha256_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        sha256_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+     * </pre>
+     *
+     * <code>string sha256 = 15 [json_name = "sha256"];</code>
+     * @return The bytes for sha256.
+     */
+    public com.google.protobuf.ByteString
+        getSha256Bytes() {
+      java.lang.Object ref = sha256_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        sha256_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+     * </pre>
+     *
+     * <code>string sha256 = 15 [json_name = "sha256"];</code>
+     * @param value The sha256 to set.
+     * @return This builder for chaining.
+     */
+    public Builder setSha256(
+        java.lang.String value) {
+      java.util.Objects.requireNonNull(value);
+      sha256_ = value;
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+     * </pre>
+     *
+     * <code>string sha256 = 15 [json_name = "sha256"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearSha256() {
+      sha256_ = getDefaultInstance().getSha256();
+      bitField0_ = (bitField0_ & ~0x00004000);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+     * </pre>
+     *
+     * <code>string sha256 = 15 [json_name = "sha256"];</code>
+     * @param value The bytes for sha256 to set.
+     * @return This builder for chaining.
+     */
+    public Builder setSha256Bytes(
+        com.google.protobuf.ByteString value) {
+      java.util.Objects.requireNonNull(value);
+      checkByteStringIsUtf8(value);
+      sha256_ = value;
+      bitField0_ |= 0x00004000;
       onChanged();
       return this;
     }

@@ -110,4 +110,184 @@ public interface RecordingFileOrBuilder extends
    */
   com.google.protobuf.ByteString
       getMediaTypeBytes();
+
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   * @return Whether the startOffset field is set.
+   */
+  boolean hasStartOffset();
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   * @return The startOffset.
+   */
+  com.google.protobuf.Duration getStartOffset();
+  /**
+   * <pre>
+   * Where the file begins within the class, counted from record_time: who comes
+   * ten minutes late has a file that begins at 0 and a start_offset of 600 s.
+   * Unset where the platform does not say. This and all that follows is known of
+   * the embedded platform's files only.
+   * </pre>
+   *
+   * <code>.google.protobuf.Duration start_offset = 6 [json_name = "startOffset"];</code>
+   */
+  com.google.protobuf.DurationOrBuilder getStartOffsetOrBuilder();
+
+  /**
+   * <pre>
+   * The name under which the person of user_id was in the room. Empty for a file
+   * of everybody.
+   * </pre>
+   *
+   * <code>string nickname = 7 [json_name = "nickname"];</code>
+   * @return The nickname.
+   */
+  java.lang.String getNickname();
+  /**
+   * <pre>
+   * The name under which the person of user_id was in the room. Empty for a file
+   * of everybody.
+   * </pre>
+   *
+   * <code>string nickname = 7 [json_name = "nickname"];</code>
+   * @return The bytes for nickname.
+   */
+  com.google.protobuf.ByteString
+      getNicknameBytes();
+
+  /**
+   * <pre>
+   * The role that the person of user_id had in the room.
+   * </pre>
+   *
+   * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+   * @return The enum numeric value on the wire for role.
+   */
+  int getRoleValue();
+  /**
+   * <pre>
+   * The role that the person of user_id had in the room.
+   * </pre>
+   *
+   * <code>.classrec.v1.ParticipantRole role = 8 [json_name = "role"];</code>
+   * @return The role.
+   */
+  dev.classrec.v1.ParticipantRole getRole();
+
+  /**
+   * <pre>
+   * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+   * whatever the container. Empty without a picture.
+   * </pre>
+   *
+   * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+   * @return The videoCodec.
+   */
+  java.lang.String getVideoCodec();
+  /**
+   * <pre>
+   * The codec of the picture: the name of its RTP media subtype (`VP8`, `H264`),
+   * whatever the container. Empty without a picture.
+   * </pre>
+   *
+   * <code>string video_codec = 9 [json_name = "videoCodec"];</code>
+   * @return The bytes for videoCodec.
+   */
+  com.google.protobuf.ByteString
+      getVideoCodecBytes();
+
+  /**
+   * <pre>
+   * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+   * </pre>
+   *
+   * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+   * @return The audioCodec.
+   */
+  java.lang.String getAudioCodec();
+  /**
+   * <pre>
+   * The codec of the sound: `opus`, `AAC`, `MP3`. Empty without sound.
+   * </pre>
+   *
+   * <code>string audio_codec = 10 [json_name = "audioCodec"];</code>
+   * @return The bytes for audioCodec.
+   */
+  com.google.protobuf.ByteString
+      getAudioCodecBytes();
+
+  /**
+   * <pre>
+   * The width of the largest picture, in pixels; 0 without a picture.
+   * </pre>
+   *
+   * <code>int32 width = 11 [json_name = "width"];</code>
+   * @return The width.
+   */
+  int getWidth();
+
+  /**
+   * <pre>
+   * The height of the largest picture, in pixels; 0 without a picture.
+   * </pre>
+   *
+   * <code>int32 height = 12 [json_name = "height"];</code>
+   * @return The height.
+   */
+  int getHeight();
+
+  /**
+   * <pre>
+   * Pictures a second, on average over the time in which there were any; 0
+   * without a picture.
+   * </pre>
+   *
+   * <code>double frame_rate = 13 [json_name = "frameRate"];</code>
+   * @return The frameRate.
+   */
+  double getFrameRate();
+
+  /**
+   * <pre>
+   * Of the sound, in Hz; 0 without sound.
+   * </pre>
+   *
+   * <code>int32 sample_rate = 14 [json_name = "sampleRate"];</code>
+   * @return The sampleRate.
+   */
+  int getSampleRate();
+
+  /**
+   * <pre>
+   * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+   * </pre>
+   *
+   * <code>string sha256 = 15 [json_name = "sha256"];</code>
+   * @return The sha256.
+   */
+  java.lang.String getSha256();
+  /**
+   * <pre>
+   * SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+   * </pre>
+   *
+   * <code>string sha256 = 15 [json_name = "sha256"];</code>
+   * @return The bytes for sha256.
+   */
+  com.google.protobuf.ByteString
+      getSha256Bytes();
 }

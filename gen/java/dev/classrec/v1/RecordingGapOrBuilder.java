@@ -89,4 +89,43 @@ public interface RecordingGapOrBuilder extends
    */
   com.google.protobuf.ByteString
       getReasonBytes();
+
+  /**
+   * <pre>
+   * Whose media is missing. Empty for a gap of the whole class.
+   * </pre>
+   *
+   * <code>string user_id = 4 [json_name = "userId"];</code>
+   * @return The userId.
+   */
+  java.lang.String getUserId();
+  /**
+   * <pre>
+   * Whose media is missing. Empty for a gap of the whole class.
+   * </pre>
+   *
+   * <code>string user_id = 4 [json_name = "userId"];</code>
+   * @return The bytes for userId.
+   */
+  com.google.protobuf.ByteString
+      getUserIdBytes();
+
+  /**
+   * <pre>
+   * Which of the media of user_id is missing; UNSPECIFIED for all of it.
+   * </pre>
+   *
+   * <code>.classrec.v1.MediaKind kind = 5 [json_name = "kind"];</code>
+   * @return The enum numeric value on the wire for kind.
+   */
+  int getKindValue();
+  /**
+   * <pre>
+   * Which of the media of user_id is missing; UNSPECIFIED for all of it.
+   * </pre>
+   *
+   * <code>.classrec.v1.MediaKind kind = 5 [json_name = "kind"];</code>
+   * @return The kind.
+   */
+  dev.classrec.v1.MediaKind getKind();
 }

@@ -522,4 +522,53 @@ public interface RecordingOrBuilder extends
    * <code>.google.protobuf.Duration max_duration = 19 [json_name = "maxDuration"];</code>
    */
   com.google.protobuf.DurationOrBuilder getMaxDurationOrBuilder();
+
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @return A list containing the warnings.
+   */
+  java.util.List<java.lang.String>
+      getWarningsList();
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @return The count of warnings.
+   */
+  int getWarningsCount();
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @param index The index of the element to return.
+   * @return The warnings at the given index.
+   */
+  java.lang.String getWarnings(int index);
+  /**
+   * <pre>
+   * What was odd about the class and did not keep it from being recorded, for a
+   * reader: an option of ClassBegin that was not understood and took its
+   * default, say. At most 32 entries of at most 256 bytes each.
+   * </pre>
+   *
+   * <code>repeated string warnings = 20 [json_name = "warnings"];</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the warnings at the given index.
+   */
+  com.google.protobuf.ByteString
+      getWarningsBytes(int index);
 }

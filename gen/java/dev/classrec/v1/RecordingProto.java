@@ -53,7 +53,7 @@ public final class RecordingProto extends com.google.protobuf.GeneratedFile {
       "\n\033classrec/v1/recording.proto\022\013classrec." +
       "v1\032\036google/protobuf/duration.proto\032\037goog" +
       "le/protobuf/timestamp.proto\032\027google/rpc/" +
-      "status.proto\"\204\007\n\tRecording\022\022\n\004name\030\001 \001(\t" +
+      "status.proto\"\240\007\n\tRecording\022\022\n\004name\030\001 \001(\t" +
       "R\004name\022\022\n\004room\030\002 \001(\tR\004room\022\027\n\007user_id\030\003 " +
       "\001(\tR\006userId\0224\n\006format\030\004 \001(\0162\034.classrec.v" +
       "1.RecordingFormatR\006format\0228\n\013record_type" +
@@ -75,43 +75,62 @@ public final class RecordingProto extends com.google.protobuf.GeneratedFile {
       "e.protobuf.TimestampR\ncreateTime\022;\n\013upda" +
       "te_time\030\022 \001(\0132\032.google.protobuf.Timestam" +
       "pR\nupdateTime\022<\n\014max_duration\030\023 \001(\0132\031.go" +
-      "ogle.protobuf.DurationR\013maxDuration\"\244\001\n\r" +
-      "RecordingFile\022\020\n\003url\030\001 \001(\tR\003url\022\027\n\007user_" +
-      "id\030\002 \001(\tR\006userId\022\022\n\004size\030\003 \001(\003R\004size\0225\n\010" +
-      "duration\030\004 \001(\0132\031.google.protobuf.Duratio" +
-      "nR\010duration\022\035\n\nmedia_type\030\005 \001(\tR\tmediaTy" +
-      "pe\"\230\001\n\014RecordingGap\0229\n\nstart_time\030\001 \001(\0132" +
-      "\032.google.protobuf.TimestampR\tstartTime\0225" +
-      "\n\010end_time\030\002 \001(\0132\032.google.protobuf.Times" +
-      "tampR\007endTime\022\026\n\006reason\030\003 \001(\tR\006reason*\202\001" +
-      "\n\017RecordingFormat\022 \n\034RECORDING_FORMAT_UN" +
-      "SPECIFIED\020\000\022\030\n\024RECORDING_FORMAT_MKV\020\001\022\031\n" +
-      "\025RECORDING_FORMAT_WEBM\020\002\022\030\n\024RECORDING_FO" +
-      "RMAT_MP4\020\003*\177\n\nRecordType\022\033\n\027RECORD_TYPE_" +
-      "UNSPECIFIED\020\000\022\024\n\020RECORD_TYPE_FILE\020\001\022\024\n\020R" +
-      "ECORD_TYPE_LIST\020\002\022\023\n\017RECORD_TYPE_MP3\020\003\022\023" +
-      "\n\017RECORD_TYPE_MIX\020\004*r\n\017RecordingLayout\022 " +
-      "\n\034RECORDING_LAYOUT_UNSPECIFIED\020\000\022\036\n\032RECO" +
-      "RDING_LAYOUT_LANDSCAPE\020\001\022\035\n\031RECORDING_LA" +
-      "YOUT_PORTRAIT\020\002*\347\001\n\016RecordingState\022\037\n\033RE" +
-      "CORDING_STATE_UNSPECIFIED\020\000\022\034\n\030RECORDING" +
-      "_STATE_STARTING\020\001\022\035\n\031RECORDING_STATE_REC" +
-      "ORDING\020\002\022\034\n\030RECORDING_STATE_STOPPING\020\003\022\036" +
-      "\n\032RECORDING_STATE_PROCESSING\020\004\022\035\n\031RECORD" +
-      "ING_STATE_AVAILABLE\020\005\022\032\n\026RECORDING_STATE" +
-      "_FAILED\020\006*\207\001\n\017RecordingOrigin\022 \n\034RECORDI" +
-      "NG_ORIGIN_UNSPECIFIED\020\000\022\030\n\024RECORDING_ORI" +
-      "GIN_API\020\001\022\031\n\025RECORDING_ORIGIN_ROOM\020\002\022\035\n\031" +
-      "RECORDING_ORIGIN_PLATFORM\020\003*\371\001\n\tEndReaso" +
-      "n\022\032\n\026END_REASON_UNSPECIFIED\020\000\022\026\n\022END_REA" +
-      "SON_STOPPED\020\001\022\036\n\032END_REASON_STOPPED_IN_R" +
-      "OOM\020\002\022\033\n\027END_REASON_MAX_DURATION\020\003\022\037\n\033EN" +
-      "D_REASON_ENDED_WHILE_AWAY\020\004\022\032\n\026END_REASO" +
-      "N_ROOM_CLOSED\020\005\022\033\n\027END_REASON_START_FAIL" +
-      "ED\020\006\022!\n\035END_REASON_STOP_NOT_CONFIRMED\020\007B" +
-      "n\n\017dev.classrec.v1B\016RecordingProtoP\001\242\002\003C" +
-      "XX\252\002\013Classrec.V1\312\002\013Classrec\\V1\342\002\027Classre" +
-      "c\\V1\\GPBMetadata\352\002\014Classrec::V1b\006proto3"
+      "ogle.protobuf.DurationR\013maxDuration\022\032\n\010w" +
+      "arnings\030\024 \003(\tR\010warnings\"\370\003\n\rRecordingFil" +
+      "e\022\020\n\003url\030\001 \001(\tR\003url\022\027\n\007user_id\030\002 \001(\tR\006us" +
+      "erId\022\022\n\004size\030\003 \001(\003R\004size\0225\n\010duration\030\004 \001" +
+      "(\0132\031.google.protobuf.DurationR\010duration\022" +
+      "\035\n\nmedia_type\030\005 \001(\tR\tmediaType\022<\n\014start_" +
+      "offset\030\006 \001(\0132\031.google.protobuf.DurationR" +
+      "\013startOffset\022\032\n\010nickname\030\007 \001(\tR\010nickname" +
+      "\0220\n\004role\030\010 \001(\0162\034.classrec.v1.Participant" +
+      "RoleR\004role\022\037\n\013video_codec\030\t \001(\tR\nvideoCo" +
+      "dec\022\037\n\013audio_codec\030\n \001(\tR\naudioCodec\022\024\n\005" +
+      "width\030\013 \001(\005R\005width\022\026\n\006height\030\014 \001(\005R\006heig" +
+      "ht\022\035\n\nframe_rate\030\r \001(\001R\tframeRate\022\037\n\013sam" +
+      "ple_rate\030\016 \001(\005R\nsampleRate\022\026\n\006sha256\030\017 \001" +
+      "(\tR\006sha256\"\335\001\n\014RecordingGap\0229\n\nstart_tim" +
+      "e\030\001 \001(\0132\032.google.protobuf.TimestampR\tsta" +
+      "rtTime\0225\n\010end_time\030\002 \001(\0132\032.google.protob" +
+      "uf.TimestampR\007endTime\022\026\n\006reason\030\003 \001(\tR\006r" +
+      "eason\022\027\n\007user_id\030\004 \001(\tR\006userId\022*\n\004kind\030\005" +
+      " \001(\0162\026.classrec.v1.MediaKindR\004kind*\202\001\n\017R" +
+      "ecordingFormat\022 \n\034RECORDING_FORMAT_UNSPE" +
+      "CIFIED\020\000\022\030\n\024RECORDING_FORMAT_MKV\020\001\022\031\n\025RE" +
+      "CORDING_FORMAT_WEBM\020\002\022\030\n\024RECORDING_FORMA" +
+      "T_MP4\020\003*\177\n\nRecordType\022\033\n\027RECORD_TYPE_UNS" +
+      "PECIFIED\020\000\022\024\n\020RECORD_TYPE_FILE\020\001\022\024\n\020RECO" +
+      "RD_TYPE_LIST\020\002\022\023\n\017RECORD_TYPE_MP3\020\003\022\023\n\017R" +
+      "ECORD_TYPE_MIX\020\004*r\n\017RecordingLayout\022 \n\034R" +
+      "ECORDING_LAYOUT_UNSPECIFIED\020\000\022\036\n\032RECORDI" +
+      "NG_LAYOUT_LANDSCAPE\020\001\022\035\n\031RECORDING_LAYOU" +
+      "T_PORTRAIT\020\002*\347\001\n\016RecordingState\022\037\n\033RECOR" +
+      "DING_STATE_UNSPECIFIED\020\000\022\034\n\030RECORDING_ST" +
+      "ATE_STARTING\020\001\022\035\n\031RECORDING_STATE_RECORD" +
+      "ING\020\002\022\034\n\030RECORDING_STATE_STOPPING\020\003\022\036\n\032R" +
+      "ECORDING_STATE_PROCESSING\020\004\022\035\n\031RECORDING" +
+      "_STATE_AVAILABLE\020\005\022\032\n\026RECORDING_STATE_FA" +
+      "ILED\020\006*\207\001\n\017RecordingOrigin\022 \n\034RECORDING_" +
+      "ORIGIN_UNSPECIFIED\020\000\022\030\n\024RECORDING_ORIGIN" +
+      "_API\020\001\022\031\n\025RECORDING_ORIGIN_ROOM\020\002\022\035\n\031REC" +
+      "ORDING_ORIGIN_PLATFORM\020\003*\371\001\n\tEndReason\022\032" +
+      "\n\026END_REASON_UNSPECIFIED\020\000\022\026\n\022END_REASON" +
+      "_STOPPED\020\001\022\036\n\032END_REASON_STOPPED_IN_ROOM" +
+      "\020\002\022\033\n\027END_REASON_MAX_DURATION\020\003\022\037\n\033END_R" +
+      "EASON_ENDED_WHILE_AWAY\020\004\022\032\n\026END_REASON_R" +
+      "OOM_CLOSED\020\005\022\033\n\027END_REASON_START_FAILED\020" +
+      "\006\022!\n\035END_REASON_STOP_NOT_CONFIRMED\020\007*\312\001\n" +
+      "\017ParticipantRole\022 \n\034PARTICIPANT_ROLE_UNS" +
+      "PECIFIED\020\000\022\034\n\030PARTICIPANT_ROLE_TEACHER\020\001" +
+      "\022\036\n\032PARTICIPANT_ROLE_ASSISTANT\020\002\022\034\n\030PART" +
+      "ICIPANT_ROLE_STUDENT\020\003\022\034\n\030PARTICIPANT_RO" +
+      "LE_AUDITOR\020\004\022\033\n\027PARTICIPANT_ROLE_PATROL\020" +
+      "\005*S\n\tMediaKind\022\032\n\026MEDIA_KIND_UNSPECIFIED" +
+      "\020\000\022\024\n\020MEDIA_KIND_AUDIO\020\001\022\024\n\020MEDIA_KIND_V" +
+      "IDEO\020\002Bn\n\017dev.classrec.v1B\016RecordingProt" +
+      "oP\001\242\002\003CXX\252\002\013Classrec.V1\312\002\013Classrec\\V1\342\002\027" +
+      "Classrec\\V1\\GPBMetadata\352\002\014Classrec::V1b\006" +
+      "proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -125,19 +144,19 @@ public final class RecordingProto extends com.google.protobuf.GeneratedFile {
     internal_static_classrec_v1_Recording_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_classrec_v1_Recording_descriptor,
-        new java.lang.String[] { "Name", "Room", "UserId", "Format", "RecordType", "Layout", "RecordChat", "RecordTime", "StopTime", "State", "EndReason", "Origin", "Urls", "Files", "Gaps", "Failure", "CreateTime", "UpdateTime", "MaxDuration", });
+        new java.lang.String[] { "Name", "Room", "UserId", "Format", "RecordType", "Layout", "RecordChat", "RecordTime", "StopTime", "State", "EndReason", "Origin", "Urls", "Files", "Gaps", "Failure", "CreateTime", "UpdateTime", "MaxDuration", "Warnings", });
     internal_static_classrec_v1_RecordingFile_descriptor =
       getDescriptor().getMessageType(1);
     internal_static_classrec_v1_RecordingFile_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_classrec_v1_RecordingFile_descriptor,
-        new java.lang.String[] { "Url", "UserId", "Size", "Duration", "MediaType", });
+        new java.lang.String[] { "Url", "UserId", "Size", "Duration", "MediaType", "StartOffset", "Nickname", "Role", "VideoCodec", "AudioCodec", "Width", "Height", "FrameRate", "SampleRate", "Sha256", });
     internal_static_classrec_v1_RecordingGap_descriptor =
       getDescriptor().getMessageType(2);
     internal_static_classrec_v1_RecordingGap_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_classrec_v1_RecordingGap_descriptor,
-        new java.lang.String[] { "StartTime", "EndTime", "Reason", });
+        new java.lang.String[] { "StartTime", "EndTime", "Reason", "UserId", "Kind", });
     descriptor.resolveAllFeaturesImmutable();
     com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();
