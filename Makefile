@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 MAKEFLAGS += --no-print-directory
 
 GO ?= go
+# What runs tests: .ci/run sets it to a program that runs failed ones again, and says so.
+GOTEST ?= $(GO) test
 BUILD := .build
 # For how long `make fuzz` runs each target.
 FUZZTIME ?= 30s
@@ -47,11 +49,11 @@ demo: ## Record a class with a synthetic teacher and student, from start to chec
 
 .PHONY: test
 test: ## Run the tests; they need only Go
-	$(GO) test -race ./...
+	$(GOTEST) -race ./...
 
 .PHONY: e2e
 e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java, and all others of their packages
-	$(GO) test -race -tags e2e -count=1 $(E2E_DIRS)
+	$(GOTEST) -race -tags e2e -count=1 $(E2E_DIRS)
 
 .PHONY: setup-e2e
 setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)

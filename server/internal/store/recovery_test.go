@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,6 +169,32 @@ func TestStore_RestartKeepsAll(t *testing.T) {
 	mustAppend(t, s, newRecord("room0", "new", starting))
 	if got := mustReceive(t, w); got != s.LastSequence() {
 		t.Fatalf("the first live one is %d", got)
+	}
+}
+
+// A child that a process was just starting when it ended holds a copy of the lock's descriptor for a moment.
+func TestOpen_LockHeldForAMoment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := storetest.Open(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }() // a second time, when the test fails before
+	if err := syscall.Flock(int(held.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	release := time.AfterFunc(200*time.Millisecond, func() { _ = held.Close() })
+	defer release.Stop()
+	s, err := store.Open(t.Context(), store.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
