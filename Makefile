@@ -58,7 +58,7 @@ e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java,
 .PHONY: setup-e2e
 setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
-	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven; do \
+	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven protoc:protobuf-compiler; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
 	if [[ -z "$$(fc-list :lang=zh 2>/dev/null)" ]]; then missing+=(fonts-wqy-microhei); fi; \
@@ -77,11 +77,11 @@ setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian 
 			touch "$$stamp"; \
 		fi; \
 	done
-	@if [[ ! $(BUILD)/python -nt docs/clients/python/requirements.txt ]]; then \
+	@if [[ ! $(BUILD)/python -nt docs/clients/python/requirements.txt || ! $(BUILD)/python -nt tools/gen/clients/requirements.txt ]]; then \
 		echo "python packages in $(BUILD)/python"; \
 		rm -rf $(BUILD)/python; \
 		python3 -m venv $(BUILD)/python; \
-		$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r docs/clients/python/requirements.txt; \
+		$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r docs/clients/python/requirements.txt -r tools/gen/clients/requirements.txt; \
 		touch $(BUILD)/python; \
 	fi
 	@mkdir -p $(BUILD); cd tools/grpcurl && $(GO) build -o ../../$(BUILD)/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl
@@ -168,6 +168,9 @@ generate: $(BUILD)/protodeps ## Regenerate gen/ and docs/api.md from proto/
 	$(BUF) build -o $(BUILD)/proto.binpb
 	cd tools/gen && $(GO) run ./openapi ../../$(BUILD)/proto.binpb ../../gen/openapi/classrec/v1/recording_service.openapi.json
 	cd tools/gen && $(GO) run ./apidoc ../../$(BUILD)/proto.binpb ../../docs/api.md
+	rm -rf gen/proto
+	cd tools/gen && $(GO) run ./publicprotos ../../$(BUILD)/proto.binpb ../../gen/proto ../../gen/classrec.binpb
+	$(BUF) format -w gen/proto
 
 # The generators of other languages: from PyPI, npm and Maven Central.
 CLIENTS := $(BUILD)/clients

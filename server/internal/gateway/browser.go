@@ -130,7 +130,7 @@ func cors(origins []string, next http.Handler) http.Handler {
 // forPages tells whether a path is one that pages of other origins have a use
 // for.
 func forPages(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || path == "/openapi.json" || path == "/healthz" || path == "/readyz"
+	return strings.HasPrefix(path, "/v1/") || path == "/openapi.json" || path == "/protos.zip" || path == "/healthz" || path == "/readyz"
 }
 
 // crossOrigin refuses what a page of another origin asks for in a visitor's

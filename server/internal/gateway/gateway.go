@@ -27,6 +27,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/classrec/classrec/gen"
 	"github.com/classrec/classrec/gen/openapi"
 	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/gateway/console"
@@ -143,8 +144,8 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 	})), nil
 }
 
-// addPages serves the console, the doors that its classroom uses, and the
-// OpenAPI document.
+// addPages serves the console, the doors that its classroom uses, the OpenAPI
+// document and the protos.
 func addPages(rest *http.ServeMux, errs *errorWriter, cfg Config) error {
 	pages, err := console.New(console.Config{
 		Classroom: cfg.Room != nil, FilesBaseURL: cfg.FilesBaseURL, MediaSources: cfg.MediaSources,
@@ -161,7 +162,12 @@ func addPages(rest *http.ServeMux, errs *errorWriter, cfg Config) error {
 			rest.Handle(path, room)
 		}
 	}
+	protos, err := gen.ProtosZip()
+	if err != nil {
+		return err
+	}
 	rest.HandleFunc("GET /openapi.json", text("application/json", openapi.Document()))
+	rest.HandleFunc("GET /protos.zip", text("application/zip", string(protos)))
 	return nil
 }
 

@@ -1144,8 +1144,8 @@ const file_classrec_v1_recording_proto_rawDesc = "" +
 	"\tMediaKind\x12\x1a\n" +
 	"\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MEDIA_KIND_AUDIO\x10\x01\x12\x14\n" +
-	"\x10MEDIA_KIND_VIDEO\x10\x02B\xaa\x01\n" +
-	"\x0fcom.classrec.v1B\x0eRecordingProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xa2\x02\x03CXX\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xe2\x02\x17Classrec\\V1\\GPBMetadata\xea\x02\fClassrec::V1b\x06proto3"
+	"\x10MEDIA_KIND_VIDEO\x10\x02B\x8a\x01\n" +
+	"\x0fdev.classrec.v1B\x0eRecordingProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xea\x02\fClassrec::V1b\x06proto3"
 
 var (
 	file_classrec_v1_recording_proto_rawDescOnce sync.Once

@@ -1113,8 +1113,8 @@ const file_classrec_v1_recording_service_proto_rawDesc = "" +
 	"\rStopRecording\x12!.classrec.v1.StopRecordingRequest\x1a\".classrec.v1.StopRecordingResponse\"V\x82\xd3\xe4\x93\x02P:\x01*Z):\x01*\"$/v1/{name=rooms/*/recordings/*}:stop\" /v1/rooms/{room}/recordings:stop\x12\x83\x01\n" +
 	"\fGetRecording\x12 .classrec.v1.GetRecordingRequest\x1a!.classrec.v1.GetRecordingResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=rooms/*/recordings/*}\x12\x90\x01\n" +
 	"\x0eListRecordings\x12\".classrec.v1.ListRecordingsRequest\x1a#.classrec.v1.ListRecordingsResponse\"5\x82\xd3\xe4\x93\x02/Z\x10\x12\x0e/v1/recordings\x12\x1b/v1/rooms/{room}/recordings\x12\xb1\x01\n" +
-	"\x0fWatchClassBegin\x12#.classrec.v1.WatchClassBeginRequest\x1a$.classrec.v1.WatchClassBeginResponse\"Q\x82\xd3\xe4\x93\x02KZ&:\x01*\"!/v1/rooms/{room}/classBegin:watch\x12!/v1/rooms/{room}/classBegin:watch0\x01\x1a\x0f\xcaA\fclassrec.devB\xb1\x01\n" +
-	"\x0fcom.classrec.v1B\x15RecordingServiceProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xa2\x02\x03CXX\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xe2\x02\x17Classrec\\V1\\GPBMetadata\xea\x02\fClassrec::V1b\x06proto3"
+	"\x0fWatchClassBegin\x12#.classrec.v1.WatchClassBeginRequest\x1a$.classrec.v1.WatchClassBeginResponse\"Q\x82\xd3\xe4\x93\x02KZ&:\x01*\"!/v1/rooms/{room}/classBegin:watch\x12!/v1/rooms/{room}/classBegin:watch0\x01\x1a\x0f\xcaA\fclassrec.devB\x91\x01\n" +
+	"\x0fdev.classrec.v1B\x15RecordingServiceProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xea\x02\fClassrec::V1b\x06proto3"
 
 var (
 	file_classrec_v1_recording_service_proto_rawDescOnce sync.Once

@@ -170,8 +170,8 @@ const file_classrec_v1_webhook_proto_rawDesc = "" +
 	"\x10WebhookEventData\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x124\n" +
 	"\trecording\x18\x02 \x01(\v2\x16.classrec.v1.RecordingR\trecording\x122\n" +
-	"\x05event\x18\x03 \x01(\v2\x1c.classrec.v1.ClassBeginEventR\x05eventB\xa8\x01\n" +
-	"\x0fcom.classrec.v1B\fWebhookProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xa2\x02\x03CXX\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xe2\x02\x17Classrec\\V1\\GPBMetadata\xea\x02\fClassrec::V1b\x06proto3"
+	"\x05event\x18\x03 \x01(\v2\x1c.classrec.v1.ClassBeginEventR\x05eventB\x88\x01\n" +
+	"\x0fdev.classrec.v1B\fWebhookProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xea\x02\fClassrec::V1b\x06proto3"
 
 var (
 	file_classrec_v1_webhook_proto_rawDescOnce sync.Once

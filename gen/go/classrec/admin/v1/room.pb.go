@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/admin/v1/room.proto
 
-package adminv1
+package classrecadminv1
 
 import (
 	v1 "github.com/classrec/classrec/gen/go/classrec/v1"
@@ -513,8 +513,8 @@ const file_classrec_admin_v1_room_proto_rawDesc = "" +
 	"\x11SESSION_STATE_OUT\x10\x01\x12\x19\n" +
 	"\x15SESSION_STATE_JOINING\x10\x02\x12\x18\n" +
 	"\x14SESSION_STATE_ONLINE\x10\x03\x12\x16\n" +
-	"\x12SESSION_STATE_AWAY\x10\x04B\xc7\x01\n" +
-	"\x15com.classrec.admin.v1B\tRoomProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/admin/v1;adminv1\xa2\x02\x03CAX\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xe2\x02\x1dClassrec\\Admin\\V1\\GPBMetadata\xea\x02\x13Classrec::Admin::V1b\x06proto3"
+	"\x12SESSION_STATE_AWAY\x10\x04B\xa9\x01\n" +
+	"\x15dev.classrec.admin.v1B\tRoomProtoP\x01ZEgithub.com/classrec/classrec/gen/go/classrec/admin/v1;classrecadminv1\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xea\x02\x13Classrec::Admin::V1b\x06proto3"
 
 var (
 	file_classrec_admin_v1_room_proto_rawDescOnce sync.Once

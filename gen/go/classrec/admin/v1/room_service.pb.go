@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/admin/v1/room_service.proto
 
-package adminv1
+package classrecadminv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -307,8 +307,8 @@ const file_classrec_admin_v1_room_service_proto_rawDesc = "" +
 	"\flease_holder\x18\x06 \x01(\tR\vleaseHolder2\xe3\x01\n" +
 	"\vRoomService\x12V\n" +
 	"\tListRooms\x12#.classrec.admin.v1.ListRoomsRequest\x1a$.classrec.admin.v1.ListRoomsResponse\x12k\n" +
-	"\x10ExplainRecording\x12*.classrec.admin.v1.ExplainRecordingRequest\x1a+.classrec.admin.v1.ExplainRecordingResponse\x1a\x0f\xcaA\fclassrec.devB\xce\x01\n" +
-	"\x15com.classrec.admin.v1B\x10RoomServiceProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/admin/v1;adminv1\xa2\x02\x03CAX\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xe2\x02\x1dClassrec\\Admin\\V1\\GPBMetadata\xea\x02\x13Classrec::Admin::V1b\x06proto3"
+	"\x10ExplainRecording\x12*.classrec.admin.v1.ExplainRecordingRequest\x1a+.classrec.admin.v1.ExplainRecordingResponse\x1a\x0f\xcaA\fclassrec.devB\xb0\x01\n" +
+	"\x15dev.classrec.admin.v1B\x10RoomServiceProtoP\x01ZEgithub.com/classrec/classrec/gen/go/classrec/admin/v1;classrecadminv1\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xea\x02\x13Classrec::Admin::V1b\x06proto3"
 
 var (
 	file_classrec_admin_v1_room_service_proto_rawDescOnce sync.Once

@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/admin/v1/webhook.proto
 
-package adminv1
+package classrecadminv1
 
 import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
@@ -479,8 +479,8 @@ const file_classrec_admin_v1_webhook_proto_rawDesc = "" +
 	"\"WEBHOOK_DELIVERY_STATE_UNSPECIFIED\x10\x00\x12\"\n" +
 	"\x1eWEBHOOK_DELIVERY_STATE_PENDING\x10\x01\x12$\n" +
 	" WEBHOOK_DELIVERY_STATE_DELIVERED\x10\x02\x12!\n" +
-	"\x1dWEBHOOK_DELIVERY_STATE_FAILED\x10\x03B\xca\x01\n" +
-	"\x15com.classrec.admin.v1B\fWebhookProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/admin/v1;adminv1\xa2\x02\x03CAX\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xe2\x02\x1dClassrec\\Admin\\V1\\GPBMetadata\xea\x02\x13Classrec::Admin::V1b\x06proto3"
+	"\x1dWEBHOOK_DELIVERY_STATE_FAILED\x10\x03B\xac\x01\n" +
+	"\x15dev.classrec.admin.v1B\fWebhookProtoP\x01ZEgithub.com/classrec/classrec/gen/go/classrec/admin/v1;classrecadminv1\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xea\x02\x13Classrec::Admin::V1b\x06proto3"
 
 var (
 	file_classrec_admin_v1_webhook_proto_rawDescOnce sync.Once

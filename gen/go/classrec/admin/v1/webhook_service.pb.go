@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/admin/v1/webhook_service.proto
 
-package adminv1
+package classrecadminv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -594,8 +594,8 @@ const file_classrec_admin_v1_webhook_service_proto_rawDesc = "" +
 	"\x15ListWebhookDeliveries\x12/.classrec.admin.v1.ListWebhookDeliveriesRequest\x1a0.classrec.admin.v1.ListWebhookDeliveriesResponse\x12q\n" +
 	"\x12GetWebhookDelivery\x12,.classrec.admin.v1.GetWebhookDeliveryRequest\x1a-.classrec.admin.v1.GetWebhookDeliveryResponse\x12k\n" +
 	"\x10RedeliverWebhook\x12*.classrec.admin.v1.RedeliverWebhookRequest\x1a+.classrec.admin.v1.RedeliverWebhookResponse\x12\x80\x01\n" +
-	"\x17RedeliverFailedWebhooks\x121.classrec.admin.v1.RedeliverFailedWebhooksRequest\x1a2.classrec.admin.v1.RedeliverFailedWebhooksResponse\x1a\x0f\xcaA\fclassrec.devB\xd1\x01\n" +
-	"\x15com.classrec.admin.v1B\x13WebhookServiceProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/admin/v1;adminv1\xa2\x02\x03CAX\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xe2\x02\x1dClassrec\\Admin\\V1\\GPBMetadata\xea\x02\x13Classrec::Admin::V1b\x06proto3"
+	"\x17RedeliverFailedWebhooks\x121.classrec.admin.v1.RedeliverFailedWebhooksRequest\x1a2.classrec.admin.v1.RedeliverFailedWebhooksResponse\x1a\x0f\xcaA\fclassrec.devB\xb3\x01\n" +
+	"\x15dev.classrec.admin.v1B\x13WebhookServiceProtoP\x01ZEgithub.com/classrec/classrec/gen/go/classrec/admin/v1;classrecadminv1\xaa\x02\x11Classrec.Admin.V1\xca\x02\x11Classrec\\Admin\\V1\xea\x02\x13Classrec::Admin::V1b\x06proto3"
 
 var (
 	file_classrec_admin_v1_webhook_service_proto_rawDescOnce sync.Once

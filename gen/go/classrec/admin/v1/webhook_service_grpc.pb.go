@@ -6,7 +6,7 @@
 // - protoc             (unknown)
 // source: classrec/admin/v1/webhook_service.proto
 
-package adminv1
+package classrecadminv1
 
 import (
 	context "context"

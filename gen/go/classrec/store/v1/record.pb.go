@@ -9,7 +9,7 @@
 // Package classrec.store.v1 is what the service keeps. It is not part of the
 // API: other programs must not read it.
 
-package storev1
+package classrecstorev1
 
 import (
 	v1 "github.com/classrec/classrec/gen/go/classrec/v1"
@@ -389,8 +389,7 @@ const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\fJoinIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
 	"\bnickname\x18\x02 \x01(\tR\bnickname\x12,\n" +
-	"\x0fsealed_password\x18\x03 \x01(\fB\x03\x80\x01\x01R\x0esealedPasswordB\xc9\x01\n" +
-	"\x15com.classrec.store.v1B\vRecordProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
+	"\x0fsealed_password\x18\x03 \x01(\fB\x03\x80\x01\x01R\x0esealedPasswordBGZEgithub.com/classrec/classrec/gen/go/classrec/store/v1;classrecstorev1b\x06proto3"
 
 var (
 	file_classrec_store_v1_record_proto_rawDescOnce sync.Once

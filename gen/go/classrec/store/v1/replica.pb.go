@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/store/v1/replica.proto
 
-package storev1
+package classrecstorev1
 
 import (
 	status "google.golang.org/genproto/googleapis/rpc/status"
@@ -234,8 +234,7 @@ const file_classrec_store_v1_replica_proto_rawDesc = "" +
 	"\x05Nudge\x12\x15\n" +
 	"\x11NUDGE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vNUDGE_FILES\x10\x01\x12\x0f\n" +
-	"\vNUDGE_CLASS\x10\x02B\xca\x01\n" +
-	"\x15com.classrec.store.v1B\fReplicaProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
+	"\vNUDGE_CLASS\x10\x02BGZEgithub.com/classrec/classrec/gen/go/classrec/store/v1;classrecstorev1b\x06proto3"
 
 var (
 	file_classrec_store_v1_replica_proto_rawDescOnce sync.Once

@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/store/v1/retention.proto
 
-package storev1
+package classrecstorev1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -77,8 +77,7 @@ const file_classrec_store_v1_retention_proto_rawDesc = "" +
 	"\n" +
 	"!classrec/store/v1/retention.proto\x12\x11classrec.store.v1\")\n" +
 	"\tRetention\x12\x1c\n" +
-	"\tforgotten\x18\x01 \x01(\x04R\tforgottenB\xcc\x01\n" +
-	"\x15com.classrec.store.v1B\x0eRetentionProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
+	"\tforgotten\x18\x01 \x01(\x04R\tforgottenBGZEgithub.com/classrec/classrec/gen/go/classrec/store/v1;classrecstorev1b\x06proto3"
 
 var (
 	file_classrec_store_v1_retention_proto_rawDescOnce sync.Once

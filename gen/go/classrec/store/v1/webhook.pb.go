@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: classrec/store/v1/webhook.proto
 
-package storev1
+package classrecstorev1
 
 import (
 	v1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
@@ -238,8 +238,7 @@ const file_classrec_store_v1_webhook_proto_rawDesc = "" +
 	"\x05tries\x18\a \x01(\x05R\x05tries\x12>\n" +
 	"\bdelivery\x18\x06 \x01(\v2\".classrec.admin.v1.WebhookDeliveryR\bdelivery\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tR\trequestIdB\xca\x01\n" +
-	"\x15com.classrec.store.v1B\fWebhookProtoP\x01Z=github.com/classrec/classrec/gen/go/classrec/store/v1;storev1\xa2\x02\x03CSX\xaa\x02\x11Classrec.Store.V1\xca\x02\x11Classrec\\Store\\V1\xe2\x02\x1dClassrec\\Store\\V1\\GPBMetadata\xea\x02\x13Classrec::Store::V1b\x06proto3"
+	"request_id\x18\b \x01(\tR\trequestIdBGZEgithub.com/classrec/classrec/gen/go/classrec/store/v1;classrecstorev1b\x06proto3"
 
 var (
 	file_classrec_store_v1_webhook_proto_rawDescOnce sync.Once

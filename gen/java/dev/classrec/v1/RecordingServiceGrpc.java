@@ -1009,7 +1009,7 @@ public final class RecordingServiceGrpc {
 
     @java.lang.Override
     public com.google.protobuf.Descriptors.FileDescriptor getFileDescriptor() {
-      return dev.classrec.v1.RecordingServiceProto.getDescriptor();
+      return dev.classrec.v1.RecordingServiceOuterClass.getDescriptor();
     }
 
     @java.lang.Override

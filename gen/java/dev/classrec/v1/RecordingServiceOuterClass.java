@@ -6,8 +6,8 @@
 package dev.classrec.v1;
 
 @com.google.protobuf.Generated
-public final class RecordingServiceProto extends com.google.protobuf.GeneratedFile {
-  private RecordingServiceProto() {}
+public final class RecordingServiceOuterClass extends com.google.protobuf.GeneratedFile {
+  private RecordingServiceOuterClass() {}
   static {
     com.google.protobuf.RuntimeVersion.validateProtobufGencodeVersion(
       com.google.protobuf.RuntimeVersion.RuntimeDomain.PUBLIC,
@@ -15,7 +15,7 @@ public final class RecordingServiceProto extends com.google.protobuf.GeneratedFi
       /* minor= */ 36,
       /* patch= */ 2,
       /* suffix= */ "",
-      "RecordingServiceProto");
+      "RecordingServiceOuterClass");
   }
   public static void registerAllExtensions(
       com.google.protobuf.ExtensionRegistryLite registry) {
@@ -169,15 +169,15 @@ public final class RecordingServiceProto extends com.google.protobuf.GeneratedFi
       "assrec.v1.ListRecordingsResponse\022^\n\017Watc" +
       "hClassBegin\022#.classrec.v1.WatchClassBegi" +
       "nRequest\032$.classrec.v1.WatchClassBeginRe" +
-      "sponse0\001Bu\n\017dev.classrec.v1B\025RecordingSe" +
-      "rviceProtoP\001\242\002\003CXX\252\002\013Classrec.V1\312\002\013Class" +
-      "rec\\V1\342\002\027Classrec\\V1\\GPBMetadata\352\002\014Class" +
-      "rec::V1b\006proto3"
+      "sponse0\001Bz\n\017dev.classrec.v1P\001Z:github.co" +
+      "m/classrec/classrec/gen/go/classrec/v1;c" +
+      "lassrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014" +
+      "Classrec::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
         new com.google.protobuf.Descriptors.FileDescriptor[] {
-          dev.classrec.v1.RecordingProto.getDescriptor(),
+          dev.classrec.v1.RecordingOuterClass.getDescriptor(),
           com.google.protobuf.DurationProto.getDescriptor(),
           com.google.protobuf.TimestampProto.getDescriptor(),
           com.google.rpc.StatusProto.getDescriptor(),
@@ -261,7 +261,7 @@ public final class RecordingServiceProto extends com.google.protobuf.GeneratedFi
         internal_static_classrec_v1_WatchHeartbeat_descriptor,
         new java.lang.String[] { "Sequence", "Time", });
     descriptor.resolveAllFeaturesImmutable();
-    dev.classrec.v1.RecordingProto.getDescriptor();
+    dev.classrec.v1.RecordingOuterClass.getDescriptor();
     com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();
     com.google.rpc.StatusProto.getDescriptor();
