@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"server/internal/chaos":           {},
 	"server/internal/e2e":             {},
 	"server/internal/hostile":         {},
+	"server/internal/impair":          {},
 }
 
 // onlyImporters are the packages that may import a module or a part of it, so
