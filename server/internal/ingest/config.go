@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,8 +20,9 @@ type Config struct {
 	UDPListen string
 	// PublicIPs are announced to publishers in place of the local addresses, for a machine behind 1:1 NAT.
 	PublicIPs []string
-	// VideoCodecs are the video codecs taken, in the order of preference. Default VP8, VP9, H264 (also the only names
-	// allowed). The answer names exactly one codec for each section, so that a track never changes its codec.
+	// VideoCodecs are the video codecs that are accepted; the publisher's order decides between them (RFC 3264 section
+	// 6.1), or a [Preferrer]. Default VP8, VP9, H264 (also the only names allowed). The answer names exactly one codec for
+	// each section, so that a track never changes its codec.
 	VideoCodecs []string
 
 	// MaxPeers is how many peers may exist at once. Default 2000.
@@ -48,7 +51,7 @@ func (c Config) withDefaults() Config {
 		c.UDPListen = "127.0.0.1:0"
 	}
 	if len(c.VideoCodecs) == 0 {
-		c.VideoCodecs = []string{"VP8", "VP9", "H264"}
+		c.VideoCodecs = videoCodecs()
 	}
 	c.MaxPeers = orDefault(c.MaxPeers, 2000)
 	c.MaxTracks = orDefault(c.MaxTracks, 8)
@@ -77,8 +80,8 @@ func (c Config) validate() error {
 		}
 	}
 	for _, name := range c.VideoCodecs {
-		if _, ok := videoCodecs(name); !ok {
-			return fmt.Errorf("video codec %q is not one of VP8, VP9, H264", name)
+		if !slices.ContainsFunc(videoCodecs(), func(known string) bool { return strings.EqualFold(name, known) }) {
+			return fmt.Errorf("video codec %q is not one of %s", name, strings.Join(videoCodecs(), ", "))
 		}
 	}
 	return nil

@@ -5,7 +5,7 @@ package ingest
 // ParseOffer opens parseOffer with the default bounds to tests.
 func ParseOffer(text string) error {
 	c := Config{}.withDefaults()
-	_, err := parseOffer(text, c.MaxOfferBytes, c.MaxTracks)
+	_, err := parseOffer(text, &c, nil)
 	return err
 }
 

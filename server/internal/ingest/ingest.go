@@ -45,13 +45,21 @@ type Handler interface {
 	Closed(err error)
 }
 
+// Preferrer is a [Handler] that would rather have certain codecs than those that the publisher puts first.
+type Preferrer interface {
+	// PreferredCodecs names codecs ("H264") that go before the publisher's order, where the offer has them. It is called
+	// once, before the offer is answered.
+	PreferredCodecs() []string
+}
+
 // Errors of this package. Those marked (peer) are the reasons given to [Handler.Closed].
 var (
-	// ErrBadOffer is returned for an offer that cannot be answered: not SDP, too large, without media to receive,
-	// without credentials.
+	// ErrBadOffer is returned for an offer that cannot be answered: not SDP, too large, or with nothing in it that can be
+	// received. Errors that wrap it say why, in words that may be logged and told to the publisher: they hold no
+	// credentials.
 	ErrBadOffer = errors.New("bad offer")
-	// ErrUnsupportedOffer is returned, together with ErrBadOffer, for a well-formed offer that has a section with no
-	// codec in common with us.
+	// ErrUnsupportedOffer is returned, together with ErrBadOffer, for a well-formed offer of which no section has a codec
+	// in common with us. A single such section is refused alone; see [Peer.Refusals].
 	ErrUnsupportedOffer = errors.New("no codec in common")
 	// ErrBadCandidate is returned by AddCandidate for text that is no candidate.
 	ErrBadCandidate = errors.New("bad candidate")
@@ -115,7 +123,11 @@ func (s *Server) Addrs() []net.Addr { return s.mux.GetListenAddresses() }
 //
 // Errors: [ErrBadOffer] (and with it ErrUnsupportedOffer), [ErrTooManyPeers], [ErrClosed], and the context's.
 func (s *Server) Accept(ctx context.Context, offerSDP string, h Handler) (*Peer, string, error) {
-	offer, err := parseOffer(offerSDP, s.cfg.MaxOfferBytes, s.cfg.MaxTracks)
+	var prefer []string
+	if pr, ok := h.(Preferrer); ok {
+		prefer = pr.PreferredCodecs()
+	}
+	offer, err := parseOffer(offerSDP, &s.cfg, prefer)
 	if err != nil {
 		return nil, "", err
 	}
@@ -129,7 +141,7 @@ func (s *Server) Accept(ctx context.Context, offerSDP string, h Handler) (*Peer,
 	if err != nil {
 		if p != nil {
 			p.Stop()
-			_ = p.pc.GracefulClose() // the error that ended it is the one to tell
+			p.closeTransports() // the error that ended it is the one to tell
 		}
 		s.release()
 		return nil, "", err

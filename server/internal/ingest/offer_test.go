@@ -5,6 +5,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +113,7 @@ func TestServer_AcceptOffers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, ingest.Config{})
 	h264First := strings.Replace(browserOffer, "SAVPF 96 97 103 104", "SAVPF 103 104 96 97", 1)
+	recvOnly := strings.Replace(browserOffer, "a=sendrecv", "a=recvonly", 1)
 	for name, tc := range map[string]struct {
 		offer string
 		want  []string // in the answer
@@ -122,15 +124,66 @@ func TestServer_AcceptOffers(t *testing.T) {
 			[]string{"opus/48000/2", "VP8/90000", "rtx/90000", "a=recvonly", "a=candidate:", "127.0.0.1", "nack pli"},
 			[]string{"VP9", "H264", "AV1", "PCMU"},
 		},
-		"VP8 preferred":   {h264First, []string{"VP8/90000"}, []string{"H264"}},
-		"sendonly":        {edited(t, "a=sendrecv", "a=sendonly"), []string{"a=recvonly"}, nil},
-		"LF line ends":    {strings.ReplaceAll(browserOffer, "\r\n", "\n"), []string{"VP8/90000"}, nil},
-		"VP9 before H264": {edited(t, "VP8", "X-VP8"), []string{"VP9/90000"}, []string{"H264"}},
+		"the offer's order": {h264First, []string{"H264/90000", "profile-level-id=42001f", "apt=103"}, []string{"VP8", "apt=96"}},
+		"sendonly":          {edited(t, "a=sendrecv", "a=sendonly"), []string{"a=recvonly"}, nil},
+		"LF line ends":      {strings.ReplaceAll(browserOffer, "\r\n", "\n"), []string{"VP8/90000"}, nil},
+		"next of the order": {edited(t, "VP8", "X-VP8"), []string{"H264/90000"}, []string{"VP9"}},
 		"simulcast": {
-			edited(t, "a=msid:stream video-track", "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l"),
-			[]string{"VP8/90000"},
-			[]string{"a=rid", "a=simulcast"},
+			edited(t, "a=msid:stream video-track", "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;~l"),
+			[]string{"VP8/90000", "a=rid:h recv", "a=rid:l recv", "a=simulcast:recv h;l"},
+			nil,
 		},
+		"simulcast of an old draft": {
+			edited(t, "a=msid:stream video-track", "a=rid:h send\r\na=rid:l send\r\na=simulcast: send rid=h;l"),
+			[]string{"a=simulcast:recv h;l"},
+			nil,
+		},
+		"layer of another codec": {
+			edited(t, "a=msid:stream video-track", "a=rid:h send pt=96\r\na=rid:l send pt=98\r\na=simulcast:send h;l"),
+			[]string{"a=simulcast:recv h\r\n"},
+			[]string{"rid:l"},
+		},
+		"simulcast of Firefox": {
+			edited(t, "a=msid:stream video-track", "a=msid:{s} {t}\r\na=rid:q send\r\na=rid:h send\r\na=simulcast:send q;h\r\n"+
+				"a=extmap:5 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\na=ssrc:5 cname:{x}\r\na=ssrc:6 cname:{x}"),
+			[]string{"a=simulcast:recv q;h", "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"},
+			nil,
+		},
+		"layers by ssrc-group": {
+			edited(t, "a=ssrc-group:FID", "a=ssrc-group:SIM 2231627014 7 8\r\na=ssrc:7 cname:x\r\na=ssrc:8 cname:x\r\na=ssrc-group:FID"),
+			[]string{"a=mid:1\r\n", "a=group:BUNDLE 0 1\r\n"},
+			[]string{"a=mid:1.1"},
+		},
+		"Plan B": {
+			edited(t, "a=ssrc-group:FID", "a=ssrc:7 msid:other video2\r\na=ssrc-group:FID"),
+			[]string{"a=mid:1\r\n", "a=group:BUNDLE 0 1\r\n"},
+			[]string{"a=mid:1.1"},
+		},
+		"no mid": {
+			strings.NewReplacer("a=mid:0\r\n", "", "a=mid:1\r\n", "", "a=group:BUNDLE 0 1\r\n", "").Replace(browserOffer),
+			[]string{"opus/48000/2", "VP8/90000"},
+			[]string{"a=mid", "a=group"},
+		},
+		"no BUNDLE":     {edited(t, "a=group:BUNDLE 0 1\r\n", ""), []string{"opus/48000/2", "VP8/90000", "a=mid:1"}, []string{"a=group"}},
+		"no msid":       {edited(t, "a=msid:stream video-track\r\n", ""), []string{"VP8/90000"}, nil},
+		"no SSRC":       {edited(t, "a=ssrc", "a=x"), []string{"VP8/90000"}, nil},
+		"extmap of all": {strings.ReplaceAll(edited(t, "a=extmap:3 ", "a=x:3 "), "t=0 0\r\n", "t=0 0\r\na=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n"), []string{"a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"}, nil},
+		"data channel": {
+			strings.Replace(edited(t, "a=group:BUNDLE 0 1", "a=group:BUNDLE data 0 1"), "m=audio", dataSection+"m=audio", 1),
+			[]string{"m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n", "a=mid:data", "a=group:BUNDLE 0 1\r\n"},
+			nil,
+		},
+		"rejected in the middle": {
+			strings.Replace(browserOffer, "m=video", "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:x\r\nm=video", 1),
+			[]string{"m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n", "VP8/90000", "a=mid:x"},
+			nil,
+		},
+		"audio unknown":        {edited(t, "opus/48000", "speex/16000"), []string{"m=audio 0 ", "VP8/90000", "a=group:BUNDLE 1\r\n"}, nil},
+		"video unknown":        {strings.NewReplacer("VP8", "X1", "VP9", "X2", "H264", "X3", "AV1", "X4").Replace(browserOffer), []string{"m=video 0 ", "opus/48000/2"}, nil},
+		"receives too":         {recvOnly, []string{"a=inactive", "a=recvonly", "VP8/90000"}, nil},
+		"session's direction":  {strings.Replace(edited(t, "a=sendrecv\r\n", ""), "t=0 0\r\n", "t=0 0\r\na=sendonly\r\n", 1), []string{"a=recvonly"}, nil},
+		"another protocol":     {edited(t, "UDP/TLS/RTP/SAVPF", "RTP/SAVPF"), []string{"m=video 9 RTP/SAVPF 96 97\r\n"}, nil},
+		"interleaved H264":     {strings.Replace(h264First, "packetization-mode=1", "packetization-mode=2", 1), []string{"VP8/90000"}, []string{"H264"}},
 		"lower-case codec":     {edited(t, "VP8", "vp8"), []string{"vp8/90000"}, nil},
 		"candidates falsified": {edited(t, "a=mid:0", "a=candidate:1 1 udp 2113937151 254.254.254.254 50000 typ host\r\na=mid:0"), []string{"a=candidate:"}, nil},
 		"mDNS candidate":       {edited(t, "a=mid:0", "a=candidate:1 1 udp 2113937151 0b9d8ed1-4d2b-4d2b-8f2b-0b9d8ed14d2b.local 50000 typ host\r\na=mid:0"), []string{"a=candidate:"}, nil},
@@ -179,6 +232,10 @@ func TestServer_AcceptOffers(t *testing.T) {
 	}
 }
 
+// dataSection is a data channel as Chromium offers it.
+const dataSection = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Tk7a\r\n" +
+	"a=ice-pwd:zvZkKhIoqVMx6zDjbHqKxnZs\r\na=setup:actpass\r\na=mid:data\r\na=sctp-port:5000\r\n"
+
 // badOffers are refused, none with a peer left behind.
 func badOffers(t testing.TB) map[string]string {
 	section := browserOffer[strings.Index(browserOffer, "m=audio"):strings.Index(browserOffer, "m=video")]
@@ -188,17 +245,15 @@ func badOffers(t testing.TB) map[string]string {
 		"HTML":              "<html><body>502 Bad Gateway</body></html>",
 		"half":              browserOffer[:700],
 		"no sections":       browserOffer[:strings.Index(browserOffer, "m=audio")],
-		"no mid":            edited(t, "a=mid:1\r\n", ""),
 		"no ufrag":          edited(t, "a=ice-ufrag:Tk7a\r\n", ""),
 		"no password":       edited(t, "a=ice-pwd:zvZkKhIoqVMx6zDjbHqKxnZs\r\n", ""),
 		"short password":    edited(t, "zvZkKhIoqVMx6zDjbHqKxnZs", "short"),
 		"no fingerprint":    edited(t, "a=fingerprint:sha-256 ", "a=x:"),
 		"odd fingerprint":   edited(t, "a=fingerprint:sha-256 ", "a=fingerprint:"),
 		"nothing sent":      edited(t, "a=sendrecv", "a=recvonly"),
-		"data channel":      edited(t, "m=video 9 UDP/TLS/RTP/SAVPF", "m=application 9 UDP/DTLS/SCTP"),
+		"data channel only": browserOffer[:strings.Index(browserOffer, "m=audio")] + dataSection,
 		"too long":          browserOffer + strings.Repeat("a=x:yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n", 2000),
-		"too many sections": browserOffer + strings.Repeat(section, 9),
-		"doubled mid":       edited(t, "a=mid:1", "a=mid:0"),
+		"too many sections": browserOffer + strings.Repeat(strings.Replace(section, "a=mid:0\r\n", "", 1), 64),
 		"bad candidate":     edited(t, "a=mid:0", "a=candidate:1 1 udp x y z\r\na=mid:0"),
 		"nul bytes":         strings.ReplaceAll(browserOffer, "sendrecv", "\x00\x00"),
 	}
@@ -210,7 +265,7 @@ func TestServer_AcceptBadOffers(t *testing.T) {
 	for name, text := range badOffers(t) {
 		h := newSink()
 		p, _, err := s.Accept(t.Context(), text, h)
-		if name == "nul bytes" || name == "doubled mid" { // pion may take these; all that is asked is to survive
+		if name == "nul bytes" { // pion may take these; all that is asked is to survive
 			if err == nil {
 				_ = p.Close()
 			}
@@ -223,9 +278,14 @@ func TestServer_AcceptBadOffers(t *testing.T) {
 			t.Errorf("%s: a peer beside the error", name)
 		}
 	}
-	_, _, err := s.Accept(t.Context(), edited(t, "opus/48000", "speex/16000"), newSink())
+	_, _, err := s.Accept(t.Context(), nothingKnown, newSink())
 	if !errors.Is(err, ingest.ErrUnsupportedOffer) || !errors.Is(err, ingest.ErrBadOffer) {
 		t.Errorf("no codec in common: %v", err)
+	}
+	for _, want := range []string{"section 0 (audio)", "section 1 (video)", "offered speex", "X1", "recorded are", "VP8"} {
+		if err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -238,6 +298,64 @@ func TestServer_AcceptBadOffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = p.Close()
+}
+
+// nothingKnown has no codec that we know.
+var nothingKnown = strings.NewReplacer(
+	"opus", "speex", "G722", "X0", "PCMU", "X5", "PCMA", "X6", "VP8", "X1", "VP9", "X2", "H264", "X3", "AV1", "X4",
+).Replace(browserOffer)
+
+// TestPeer_Refusals offers five sections, of which one is refused for each of three reasons.
+func TestPeer_Refusals(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, ingest.Config{})
+	video := browserOffer[strings.Index(browserOffer, "m=video"):]
+	again := strings.NewReplacer("2231627014", "77", "632943048", "78", "a=mid:1", "a=mid:1").Replace(video)
+	offer := browserOffer + dataSection + again + "m=video 9 UDP/TLS/RTP/SAVPF 31\r\na=rtpmap:31 H261/90000\r\na=mid:9\r\n" +
+		"a=ice-ufrag:Tk7a\r\na=ice-pwd:zvZkKhIoqVMx6zDjbHqKxnZs\r\na=fingerprint:sha-256 D2\r\n"
+	p, answer, err := s.Accept(t.Context(), offer, newSink())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	var got []string
+	for _, r := range p.Refusals() {
+		got = append(got, r.String())
+	}
+	want := []string{
+		"section 2 (application): neither audio nor video",
+		"section 3 (video): its mid is used twice",
+		"section 4 (video): no codec in common: offered H261, recorded are VP8, VP9, H264",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("refused:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if n := strings.Count(answer, "\r\nm="); n != 5 {
+		t.Errorf("%d sections in the answer:\n%s", n, answer)
+	}
+}
+
+// preferrer is a Handler that would rather have H264.
+type preferrer struct{ *sink }
+
+func (preferrer) PreferredCodecs() []string { return []string{"H264"} }
+
+func TestServer_PreferredCodecs(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, ingest.Config{})
+	for name, tc := range map[string]struct{ offer, want string }{
+		"there":     {browserOffer, "H264/90000"},
+		"not there": {edited(t, "H264", "X"), "VP8/90000"},
+	} {
+		p, answer, err := s.Accept(t.Context(), tc.offer, preferrer{newSink()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(answer, tc.want) {
+			t.Errorf("%s: answer has no %s:\n%s", name, tc.want, answer)
+		}
+		_ = p.Close()
+	}
 }
 
 func FuzzParseOffer(f *testing.F) {

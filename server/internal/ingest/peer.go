@@ -21,11 +21,11 @@ const maxCandidates = 64
 
 // Peer is one publisher. Its methods may be called from any goroutine.
 type Peer struct {
-	pc      *webrtc.PeerConnection
+	pcs     []*webrtc.PeerConnection // one for each of the offer's transports
 	cfg     *Config
 	log     *slog.Logger
 	handler Handler
-	offer   offer
+	offer   *offer
 
 	changed chan struct{} // buffered 1: the connection's state has changed
 	tracks  chan *Track   // from pion's goroutines to run
@@ -37,22 +37,36 @@ type Peer struct {
 	readers    sync.WaitGroup // the goroutines of the tracks
 }
 
-// newPeer does the offer / answer exchange. On error the peer may be nil or half made; its pc is then to be closed.
-func newPeer(ctx context.Context, s *Server, o offer, h Handler) (*Peer, string, error) {
-	api, err := s.newAPI()
-	if err != nil {
-		return nil, "", err
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
-	if err != nil {
-		return nil, "", fmt.Errorf("make peer connection: %w", err)
-	}
+// newPeer does the offer / answer exchange. On error the peer may be nil or half made; its transports are then to be
+// closed.
+func newPeer(ctx context.Context, s *Server, o *offer, h Handler) (*Peer, string, error) {
 	p := &Peer{
-		pc: pc, cfg: &s.cfg, log: s.log, handler: h, offer: o,
+		cfg: &s.cfg, log: s.log, handler: h, offer: o,
 		changed: make(chan struct{}, 1),
 		tracks:  make(chan *Track),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
+	}
+	for _, sections := range o.transports {
+		pc, err := s.newTransport(p, sections)
+		if err != nil {
+			return p, "", err
+		}
+		p.pcs = append(p.pcs, pc)
+	}
+	answer, err := p.answer(ctx)
+	return p, answer, err
+}
+
+// newTransport makes the connection for the sections of one transport.
+func (s *Server) newTransport(p *Peer, sections []*section) (*webrtc.PeerConnection, error) {
+	api, err := s.newAPI(sections)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
+	if err != nil {
+		return nil, fmt.Errorf("make peer connection: %w", err)
 	}
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) {
 		select {
@@ -64,75 +78,96 @@ func newPeer(ctx context.Context, s *Server, o offer, h Handler) (*Peer, string,
 		if remote.Codec().MimeType == webrtc.MimeTypeRTX {
 			return // retransmissions on an SSRC that the offer does not tie to a track
 		}
+		section, layer := sectionOf(pc, sections, remote, receiver)
+		if section == nil {
+			return // nobody negotiated it
+		}
 		select {
-		case p.tracks <- newTrack(p, remote, receiver):
+		case p.tracks <- newTrack(p, pc, section, layer, remote, receiver):
 		case <-p.stop:
 		}
 	})
-	answer, err := p.answer(ctx)
-	return p, answer, err
+	return pc, nil
 }
 
-// answer applies the offer and makes the complete answer.
-func (p *Peer) answer(ctx context.Context) (string, error) {
-	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: p.offer.text}); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	for _, tr := range p.pc.GetTransceivers() {
-		if err := oneCodec(tr, p.cfg.VideoCodecs); err != nil {
-			return "", err
+// sectionOf finds the section that a track came in, and of what picture it is a layer. Streams that the offer does not
+// declare are told by their payload type.
+func sectionOf(
+	pc *webrtc.PeerConnection, sections []*section, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver,
+) (found *section, layer string) {
+	for _, tr := range pc.GetTransceivers() {
+		if tr.Receiver() != receiver || tr.Mid() == "" {
+			continue
 		}
-	}
-	answer, err := p.pc.CreateAnswer(nil)
-	if err != nil {
-		return "", fmt.Errorf("%w: create answer: %w", ErrBadOffer, err)
-	}
-	gathered := webrtc.GatheringCompletePromise(p.pc)
-	if err := p.pc.SetLocalDescription(answer); err != nil {
-		return "", fmt.Errorf("%w: apply answer: %w", ErrBadOffer, err)
-	}
-	select {
-	case <-gathered:
-	case <-ctx.Done():
-		return "", fmt.Errorf("gather candidates: %w", ctx.Err())
-	}
-	return p.pc.LocalDescription().SDP, nil
-}
-
-// oneCodec narrows what a section is answered with to its best codec and that codec's retransmissions. A publisher told
-// of several could change between them in mid-stream, which no recording can follow.
-func oneCodec(tr *webrtc.RTPTransceiver, preferred []string) error {
-	if d := tr.Direction(); d != webrtc.RTPTransceiverDirectionRecvonly && d != webrtc.RTPTransceiverDirectionSendrecv {
-		return nil
-	}
-	names := []string{"opus"}
-	if tr.Kind() == webrtc.RTPCodecTypeVideo {
-		names = preferred
-	}
-	offered := tr.Receiver().GetParameters().Codecs
-	for _, name := range names {
-		for _, c := range offered {
-			if !strings.EqualFold(c.MimeType, tr.Kind().String()+"/"+name) {
-				continue
+		for _, s := range sections {
+			if len(s.rids) > 0 && tr.Mid() == s.label {
+				return s, s.label
 			}
-			keep := []webrtc.RTPCodecParameters{c}
-			for _, rtx := range offered {
-				if rtx.MimeType == webrtc.MimeTypeRTX && rtx.SDPFmtpLine == fmt.Sprintf("apt=%d", c.PayloadType) {
-					keep = append(keep, rtx)
+			for i := range max(1, len(s.streams)) {
+				if tr.Mid() != s.labelOf(i) {
+					continue
 				}
+				if len(s.streams) > 0 && s.streams[i].layer != "" {
+					layer = s.label + " " + s.streams[i].layer
+				}
+				return s, layer
 			}
-			if err := tr.SetCodecPreferences(keep); err != nil {
-				return fmt.Errorf("%w: %w", ErrBadOffer, err)
-			}
-			return nil
 		}
 	}
-	return fmt.Errorf("%w: section %s: %w", ErrBadOffer, tr.Mid(), ErrUnsupportedOffer)
+	for _, s := range sections {
+		if s.kind() == remote.Kind().String() && uint8(remote.PayloadType()) == s.chosen[0].pt {
+			return s, ""
+		}
+	}
+	return nil, ""
+}
+
+// closeTransports closes the connections and waits for what pion runs for them.
+func (p *Peer) closeTransports() {
+	for _, pc := range p.pcs {
+		if err := pc.GracefulClose(); err != nil {
+			p.log.Debug("close of a peer connection", "error", err)
+		}
+	}
+}
+
+// Refusals lists the sections that the publisher wanted to send in and that were refused, and why. It does not change.
+func (p *Peer) Refusals() []Refusal { return p.offer.refusals() }
+
+// transport returns the connection that a candidate is for: by its mid, by its section's place, or else the first.
+func (p *Peer) transport(mid string, mline int) *webrtc.PeerConnection {
+	for i, sections := range p.offer.transports {
+		for _, s := range sections {
+			if mid != "" && s.mid == mid || mid == "" && s.index == mline {
+				return p.pcs[i]
+			}
+		}
+	}
+	return p.pcs[0]
+}
+
+// state is the worst of the transports' states, as far as it decides anything: failed, then closed; and connected as
+// soon as one is.
+func (p *Peer) state() webrtc.PeerConnectionState {
+	state := webrtc.PeerConnectionStateNew
+	for _, pc := range p.pcs {
+		switch s := pc.ConnectionState(); s {
+		case webrtc.PeerConnectionStateFailed:
+			return s
+		case webrtc.PeerConnectionStateClosed, webrtc.PeerConnectionStateConnected:
+			if state != webrtc.PeerConnectionStateClosed {
+				state = s
+			}
+		case webrtc.PeerConnectionStateNew, webrtc.PeerConnectionStateConnecting,
+			webrtc.PeerConnectionStateDisconnected, webrtc.PeerConnectionStateUnknown:
+		}
+	}
+	return state
 }
 
 // AddCandidate takes a candidate that the publisher trickled: the candidate attribute's value with or without "a=" and
 // "candidate:" in front. An empty text or "end" is the end of candidates. mid and mline are accepted as they come (-1
-// too): all sections share one transport. Beyond a bound, candidates are ignored; they are a help, not needed.
+// too): they matter only to a publisher whose sections do not share one transport. Beyond a bound, candidates are ignored; they are a help, not needed.
 // Errors: [ErrBadCandidate], [ErrClosed].
 func (p *Peer) AddCandidate(candidate, mid string, mline int) error {
 	select {
@@ -153,7 +188,7 @@ func (p *Peer) AddCandidate(candidate, mid string, mline int) error {
 	if p.candidates.Add(1) > maxCandidates {
 		return nil
 	}
-	if err := p.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: text}); err != nil {
+	if err := p.transport(mid, mline).AddICECandidate(webrtc.ICECandidateInit{Candidate: text}); err != nil {
 		return fmt.Errorf("%w (mid %q, line %d): %w", ErrBadCandidate, mid, mline, err)
 	}
 	return nil
@@ -178,9 +213,7 @@ func (p *Peer) run() {
 	defer close(p.done)
 	err := p.serve()
 	p.Stop() // frees a pion goroutine that has a track to hand over
-	if cerr := p.pc.GracefulClose(); cerr != nil {
-		p.log.Debug("close of a peer connection", "error", cerr)
-	}
+	p.closeTransports()
 	p.readers.Wait()
 	p.handler.Closed(err)
 }
@@ -190,7 +223,7 @@ func (p *Peer) serve() error {
 	timeout := time.NewTimer(p.cfg.ConnectTimeout)
 	defer timeout.Stop()
 	connected := false
-	tracks := 0
+	tracks, streams, layers := 0, 0, map[string]bool{}
 	connect := func() {
 		if !connected {
 			connected = true
@@ -206,7 +239,11 @@ func (p *Peer) serve() error {
 			return ErrConnectTimeout
 		case t := <-p.tracks:
 			connect() // media came, so the connection stands, whether or not we have been told
-			if tracks++; tracks > p.cfg.MaxTracks {
+			if seen := t.layer != "" && layers[t.layer]; !seen {
+				tracks++
+			}
+			layers[t.layer] = true
+			if streams++; tracks > p.cfg.MaxTracks || streams > p.cfg.MaxTracks*maxLayers {
 				return ErrTooManyTracks
 			}
 			p.readers.Go(t.readReports)
@@ -215,7 +252,7 @@ func (p *Peer) serve() error {
 				t.end()
 			})
 		case <-p.changed:
-			switch state := p.pc.ConnectionState(); state {
+			switch state := p.state(); state {
 			case webrtc.PeerConnectionStateConnected:
 				connect()
 			case webrtc.PeerConnectionStateFailed:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,12 +53,14 @@ type SenderReport struct {
 // Track is one remote track. ReadRTP is for one goroutine; the other methods may be called from any.
 type Track struct {
 	peer     *Peer
+	pc       *webrtc.PeerConnection
 	remote   *webrtc.TrackRemote
 	receiver *webrtc.RTPReceiver
 	codec    Codec
 	kind     Kind
 	ssrc     uint32
 	payload  uint8
+	layer    string
 
 	buf     []byte // one packet being read
 	reports chan SenderReport
@@ -73,29 +74,22 @@ type Track struct {
 // maxPacket is the longest RTP packet taken; a UDP datagram of a WebRTC sender stays below 1500 bytes.
 const maxPacket = 2048
 
-func newTrack(p *Peer, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) *Track {
-	c := remote.Codec()
+func newTrack(
+	p *Peer, pc *webrtc.PeerConnection, s *section, layer string, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver,
+) *Track {
 	kind := Audio
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {
 		kind = Video
 	}
+	c := s.chosen[0]
+	mime, _ := c.mime(s.kind()) // it was chosen for having one
 	return &Track{
-		peer: p, remote: remote, receiver: receiver, kind: kind,
-		ssrc: uint32(remote.SSRC()), payload: uint8(remote.PayloadType()),
-		codec:   Codec{MimeType: canonicalMime(c.MimeType), ClockRate: c.ClockRate, Channels: c.Channels, FmtpLine: c.SDPFmtpLine},
+		peer: p, pc: pc, remote: remote, receiver: receiver, kind: kind,
+		ssrc: uint32(remote.SSRC()), payload: c.pt, layer: layer,
+		codec:   Codec{MimeType: mime, ClockRate: c.rate, Channels: c.channels, FmtpLine: c.fmtp},
 		buf:     make([]byte, maxPacket),
 		reports: make(chan SenderReport, 1),
 	}
-}
-
-// canonicalMime undoes the publisher's choice of case (names are case-insensitive, RFC 4855 section 3).
-func canonicalMime(m string) string {
-	for _, known := range []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264} {
-		if strings.EqualFold(m, known) {
-			return known
-		}
-	}
-	return m
 }
 
 // ID is the publisher's name for the track (from msid), unique within its stream only; may be empty.
@@ -106,6 +100,10 @@ func (t *Track) StreamID() string { return t.remote.StreamID() }
 
 // Kind tells whether it is audio or video.
 func (t *Track) Kind() Kind { return t.kind }
+
+// Simulcast is the same for all tracks of a peer that are qualities (layers) of one picture, sent at once (RFC 8853, or
+// a=ssrc-group:SIM); empty for a track that is the only one of its picture.
+func (t *Track) Simulcast() string { return t.layer }
 
 // Codec tells what the packets contain.
 func (t *Track) Codec() Codec { return t.codec }
@@ -146,7 +144,7 @@ func (t *Track) readReports() {
 	defer close(t.reports)
 	buf := make([]byte, maxPacket)
 	for {
-		n, _, err := t.receiver.Read(buf)
+		n, err := t.readRTCP(buf)
 		if err != nil {
 			return
 		}
@@ -161,6 +159,16 @@ func (t *Track) readReports() {
 			}
 		}
 	}
+}
+
+// readRTCP reads what comes for this track: pion keeps that of each layer apart.
+func (t *Track) readRTCP(buf []byte) (n int, err error) {
+	if rid := t.remote.RID(); rid != "" {
+		n, _, err = t.receiver.ReadSimulcast(buf, rid)
+	} else {
+		n, _, err = t.receiver.Read(buf)
+	}
+	return n, err
 }
 
 // offerReport replaces a report that nobody has taken. Only readReports sends, so the second send cannot block.
@@ -214,7 +222,7 @@ func (t *Track) sendPLI() {
 		return
 	}
 	t.lastPLI = time.Now()
-	if err := t.peer.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.ssrc}}); err != nil {
+	if err := t.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.ssrc}}); err != nil {
 		t.peer.log.Debug("keyframe request not sent", "error", err)
 	}
 }

@@ -41,6 +41,12 @@ type Acceptor interface {
 	Accepted(*Peer)
 }
 
+// Rejecter is a [Handler] that wants to know why there will be no peer.
+type Rejecter interface {
+	// Rejected is called, before the Handler is closed, when the offer was refused; the client is told the same.
+	Rejected(err error)
+}
+
 // StatusError refuses a request with an HTTP status.
 type StatusError struct {
 	Status  int    // 4xx or 5xx
@@ -73,6 +79,14 @@ type whipSession struct {
 func (s *whipSession) Closed(err error) {
 	s.whip.forget(s.id)
 	s.Handler.Closed(err)
+}
+
+// PreferredCodecs implements [Preferrer] for a Handler that does.
+func (s *whipSession) PreferredCodecs() []string {
+	if p, ok := s.Handler.(Preferrer); ok {
+		return p.PreferredCodecs()
+	}
+	return nil
 }
 
 // WHIP returns a handler that publishes into s. It needs no closing: its sessions end with s.
@@ -163,6 +177,9 @@ func (w *WHIP) post(rw http.ResponseWriter, r *http.Request) {
 	s := &whipSession{Handler: handler, whip: w, id: rand.Text(), etag: `"` + rand.Text() + `"`}
 	answer, err := w.accept(rw, r, s)
 	if err != nil {
+		if r, ok := handler.(Rejecter); ok {
+			r.Rejected(err)
+		}
 		if c, ok := handler.(io.Closer); ok {
 			_ = c.Close() // the error that we have is the one to tell
 		}
@@ -226,7 +243,7 @@ func (w *WHIP) patch(rw http.ResponseWriter, r *http.Request, s *whipSession, pe
 		http.Error(rw, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if frag.ufrag != "" && frag.ufrag != peer.offer.ufrag {
+	if frag.ufrag != "" && !peer.offer.hasUfrag(frag.ufrag) {
 		http.Error(rw, "ICE restart is not supported", http.StatusUnprocessableEntity)
 		return
 	}
@@ -273,10 +290,10 @@ func refuse(rw http.ResponseWriter, err error) {
 			rw.Header().Set("Retry-After", "5")
 		}
 		http.Error(rw, status.Message, status.Status)
-	case errors.Is(err, ErrUnsupportedOffer): // RFC 9725 section 4.4.4: no partly successful sessions
-		http.Error(rw, ErrUnsupportedOffer.Error(), http.StatusUnprocessableEntity)
+	case errors.Is(err, ErrUnsupportedOffer):
+		http.Error(rw, err.Error(), http.StatusUnprocessableEntity)
 	case errors.Is(err, ErrBadOffer):
-		http.Error(rw, ErrBadOffer.Error(), http.StatusBadRequest)
+		http.Error(rw, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, ErrTooManyPeers), errors.Is(err, ErrClosed):
 		rw.Header().Set("Retry-After", "5")
 		http.Error(rw, "no room for another publisher", http.StatusServiceUnavailable)

@@ -95,6 +95,16 @@ func openArchive(dir string, log *slog.Logger) (*archive, error) {
 	return a, nil
 }
 
+// latest returns the newest finished recording of a room.
+func (a *archive) latest(room talkcloud.RoomID) (manifest, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if of := a.byRoom[room]; len(of) > 0 {
+		return *of[0], true
+	}
+	return manifest{}, false
+}
+
 func (a *archive) close() error { return a.root.Close() }
 
 func (a *archive) load() error {

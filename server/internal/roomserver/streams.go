@@ -219,7 +219,7 @@ func (p *participant) answerOffer(sig signal) error {
 		if errors.Is(err, ingest.ErrTooManyPeers) {
 			return refuse(codeQuota, reasonLimit, fmt.Sprintf("the server takes %d streams of media at most", p.server.cfg.MaxPublishers))
 		}
-		return refuse(codeFailure, reasonPayload, "the offer was not accepted")
+		return refuse(codeFailure, reasonPayload, notAccepted(err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -228,6 +228,7 @@ func (p *participant) answerOffer(sig signal) error {
 		return nil
 	}
 	session.peer = peer
+	session.tellRefusals(peer)
 	session.tell("answer", sdp)
 	return nil
 }
@@ -256,7 +257,7 @@ func (r *room) failSession(session *mediaSession, cause error) {
 	r.dropStream(st)
 	reason := "media could not be connected"
 	if errors.Is(cause, ingest.ErrBadOffer) {
-		reason = "the offer was not accepted"
+		reason = notAccepted(cause)
 	}
 	r.deliver(string(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
 }
@@ -269,6 +270,41 @@ func (m *mediaSession) tell(kind, sdp string) {
 	}
 	m.room.deliver(string(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
 		map[string]any{"streamId": m.stream.id, "mess": mess})
+}
+
+// notAccepted is what the publisher is told of an offer that was refused.
+func notAccepted(err error) string {
+	if errors.Is(err, ingest.ErrBadOffer) {
+		return "the offer was not accepted: " + err.Error()
+	}
+	return "the offer was not accepted"
+}
+
+// tellRefusals logs the sections of an accepted offer that were refused.
+func (m *mediaSession) tellRefusals(peer *ingest.Peer) {
+	for _, r := range peer.Refusals() {
+		m.room.server.log.Info("part of a stream not published",
+			"room", m.room.id, "user", m.user, "section", r.Section, "kind", r.Kind, "reason", r.Reason)
+	}
+}
+
+// PreferredCodecs implements [ingest.Preferrer]: for MP4 files H264 is copied, and all else encoded anew.
+func (m *mediaSession) PreferredCodecs() []string {
+	if m.room.asksForMP4() {
+		return []string{"H264"}
+	}
+	return nil
+}
+
+// asksForMP4 reports whether the class that goes on is recorded as MP4 files of its publishers; before a class, whether
+// the room's last one was.
+func (r *room) asksForMP4() bool {
+	m, ok := r.server.archive.latest(r.id)
+	if c := r.class.Load(); c != nil {
+		m, ok = c.manifest, true
+	}
+	return ok && m.Convert == talkcloud.ConvertMP4 &&
+		(m.RecordType == talkcloud.RecordTypeFile || m.RecordType == talkcloud.RecordTypeList)
 }
 
 // Connected is called when media can flow.

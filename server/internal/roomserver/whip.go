@@ -123,9 +123,15 @@ func (w *whipSession) Accepted(peer *ingest.Peer) {
 	w.room.mu.Lock()
 	defer w.room.mu.Unlock()
 	w.peer = peer
+	w.tellRefusals(peer)
 	if w.over.Load() {
 		peer.Stop()
 	}
+}
+
+// Rejected tells why there is no peer.
+func (w *whipSession) Rejected(err error) {
+	w.server.log.Info("stream not published", "room", w.room.id, "user", w.user, "error", err)
 }
 
 // Closed ends the session, and the participant if nothing else keeps it in the room.
