@@ -16,6 +16,8 @@ FUZZTIME ?= 30s
 # The generators of Java code; docs/clients/java/pom.xml has the libraries.
 PROTOC := 4.36.2
 GRPC_JAVA := 1.83.1
+# For which platforms `make dist` builds; all without.
+TARGETS ?=
 # What is given to the programs, as in `make run ARGS=--help`.
 ARGS ?=
 
@@ -39,6 +41,10 @@ all: lint test ## Lint and test (default)
 build: ## Build classrecd and classrec into bin/
 	$(GO) build -o bin/ ./server/classrecd ./client/classrec
 
+.PHONY: dist
+dist: ## Make what is released, in dist/: archives, .deb, .rpm, SBOM, checksums (TARGETS="linux/amd64 …" for some)
+	tools/release/dist $(TARGETS)
+
 .PHONY: run
 run: ## Run classrecd with its embedded room server (ARGS=… for flags)
 	$(GO) run ./server/classrecd $(ARGS)
@@ -58,7 +64,7 @@ e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java,
 .PHONY: setup-e2e
 setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
-	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven protoc:protobuf-compiler; do \
+	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven protoc:protobuf-compiler systemd-analyze:systemd; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
 	if [[ -z "$$(fc-list :lang=zh 2>/dev/null)" ]]; then missing+=(fonts-wqy-microhei); fi; \

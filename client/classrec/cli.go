@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	mangokong "github.com/alecthomas/mango-kong"
 	"golang.org/x/term"
 
 	"github.com/classrec/classrec/client"
@@ -30,6 +31,9 @@ type cli struct {
 	Config  string        `env:"CLASSREC_CONFIG" placeholder:"FILE" help:"YAML file of flags; without: $$XDG_CONFIG_HOME/classrec/config.yaml or ~/.config/classrec/config.yaml, where there is one."`
 	Timeout time.Duration `default:"1m" env:"CLASSREC_TIMEOUT" placeholder:"DURATION" help:"How long a call may take (${default}); watching, waiting and fetching take as long as they are let."`
 	Output  string        `short:"o" enum:"table,json,yaml,name" default:"table" env:"CLASSREC_OUTPUT" placeholder:"FORMAT" help:"How to print: ${enum} (${default})."`
+
+	ShowVersion versionFlag       `name:"version" help:"Print the version and exit."`
+	Man         mangokong.ManFlag `hidden:"" help:"Print the manual page and exit."`
 
 	Start      startCommand      `cmd:"" help:"Start recording a room."`
 	Stop       stopCommand       `cmd:"" help:"Stop the recording of a room, or the one with a name."`

@@ -215,6 +215,9 @@ func TestCompletion_Whole(t *testing.T) {
 				t.Errorf("%s: no %s", shell, node.Name)
 			}
 			for _, flag := range node.Flags {
+				if flag.Hidden {
+					continue
+				}
 				spelling := "--" + flag.Name
 				if shell == "fish" {
 					spelling = "-l " + flag.Name

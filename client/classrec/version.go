@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 )
 
@@ -66,6 +67,22 @@ func (versionCommand) Run(a *app) error {
 	case "name":
 		return a.out.line(v.Version)
 	default:
-		return a.out.line(fmt.Sprintf("classrec %s (%s, %s)", v.Version, v.Go, v.Platform))
+		return a.out.line(v.String())
 	}
+}
+
+func (v version) String() string {
+	return fmt.Sprintf("classrec %s (%s, %s)", v.Version, v.Go, v.Platform)
+}
+
+// versionFlag prints the version and exits.
+type versionFlag bool
+
+// BeforeApply is called by kong when the flag is given.
+func (versionFlag) BeforeApply(k *kong.Kong) error {
+	if _, err := fmt.Fprintln(k.Stdout, buildVersion()); err != nil {
+		return err
+	}
+	k.Exit(0)
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	mangokong "github.com/alecthomas/mango-kong"
 
 	"github.com/classrec/classrec/server"
 )
@@ -28,7 +29,11 @@ type flags struct {
 	Demo  demoCommand  `cmd:"" help:"Start the server, record a class with a synthetic teacher and student, and check the files."`
 	Token tokenCommand `cmd:"" help:"Make, list and revoke API tokens."`
 
+	Config  configCommand  `cmd:"" name:"config" help:"Print a file for --config with every key, commented out."`
 	Version versionCommand `cmd:"" help:"Print what this program was built of."`
+
+	ShowVersion versionFlag       `name:"version" env:"-" help:"Print the version and exit."`
+	Man         mangokong.ManFlag `hidden:"" env:"-" help:"Print the manual page and exit."`
 }
 
 // serverFlags become the server's configuration; their order is that of the

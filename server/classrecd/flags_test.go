@@ -285,3 +285,41 @@ func TestVersion(t *testing.T) {
 		}
 	}
 }
+
+// The file that `classrecd config` prints is empty for the server, and with every default uncommented it says the same.
+func TestConfig_Sample(t *testing.T) {
+	t.Parallel()
+	var out, stderr bytes.Buffer
+	f, ctx, _ := parse([]string{"config"}, &out, &stderr)
+	if f == nil {
+		t.Fatal(stderr.String())
+	}
+	if err := ctx.Run(&f.serverFlags); err != nil {
+		t.Fatal(err)
+	}
+	var set strings.Builder
+	keys := 0
+	for line := range strings.Lines(out.String()) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(key, "#") && !strings.HasPrefix(key, "# ") {
+			keys++
+			if strings.TrimSpace(value) != "" {
+				set.WriteString(line[1:])
+			}
+		}
+	}
+	want := mustParse(t).config()
+	for _, file := range []string{out.String(), set.String()} {
+		got := mustParse(t, "--config", yamlFileOf(t, file)).config()
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
+			t.Errorf("(-without +with the file)\n%s", diff)
+		}
+	}
+	for _, flag := range ctx.Model.Flags {
+		if flag.Group != nil && flag.Name != "config" && !strings.Contains(out.String(), "\n#"+flag.Name+":") {
+			t.Errorf("no %s", flag.Name)
+		}
+	}
+	if keys < 50 {
+		t.Errorf("%d keys", keys)
+	}
+}

@@ -22,6 +22,18 @@ func (c versionCommand) Run(k *kong.Kong) error {
 	return c.print(k.Stdout, server.Version())
 }
 
+// versionFlag prints the version, as the command does, and exits.
+type versionFlag bool
+
+// BeforeApply is called by kong when the flag is given.
+func (versionFlag) BeforeApply(k *kong.Kong) error {
+	if err := (versionCommand{}).Run(k); err != nil {
+		return err
+	}
+	k.Exit(0)
+	return nil
+}
+
 func (c versionCommand) print(w io.Writer, b server.Build) error {
 	if c.JSON {
 		text, err := json.MarshalIndent(b, "", "  ")
