@@ -22,6 +22,24 @@ type File struct {
 	// frame, whenever the first one came. 0 for chat.
 	Duration  time.Duration
 	MediaType string
+	// Nickname and Role of the person of UserID, as TrackInfo had them.
+	Nickname string `json:",omitempty"`
+	Role     *int   `json:",omitempty"`
+	// StartOffset is where the file's time 0 lies in the recording.
+	StartOffset time.Duration `json:",omitempty"`
+	// VideoCodec and AudioCodec are names of RTP media subtypes ("VP8", "H264", "opus") or "AAC" and "MP3", whatever
+	// the container; empty without picture, or sound. Of several, the first track's.
+	VideoCodec string `json:",omitempty"`
+	AudioCodec string `json:",omitempty"`
+	// Width and Height of the largest picture, in pixels.
+	Width  int `json:",omitempty"`
+	Height int `json:",omitempty"`
+	// FrameRate is the pictures a second, on average from the first to the last.
+	FrameRate float64 `json:",omitempty"`
+	// SampleRate of the sound, in Hz.
+	SampleRate int `json:",omitempty"`
+	// SHA256 of the file's bytes, in lower-case hexadecimal digits.
+	SHA256 string `json:",omitempty"`
 }
 
 // How far a recording has come, as its manifest says.
@@ -45,6 +63,9 @@ type manifest struct {
 	Outputs []manifestOutput `json:"outputs"`
 	Chat    bool             `json:"chat,omitempty"` // chat.vtt is finished
 	Files   []File           `json:"files,omitempty"`
+	// What Gap and Warn have noted.
+	Gaps     []Gap    `json:"gaps,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 	// Why the disk refused media, and why ffmpeg failed.
 	WriteError   string `json:"writeError,omitempty"`
 	ConvertError string `json:"convertError,omitempty"`

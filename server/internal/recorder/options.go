@@ -138,6 +138,8 @@ func (k Kind) String() string {
 // TrackInfo describes an RTP stream. Its codec is one of video/VP8, video/VP9, video/H264 and audio/opus.
 type TrackInfo struct {
 	UserID   string
+	Nickname string // the name in the room; may be empty. File names are made of it
+	Role     *int   // in the room, of the platform's; nil when not known
 	StreamID string // tracks with the same user and stream share a sender's clock, and preferably a file
 	Kind     Kind
 	MimeType string

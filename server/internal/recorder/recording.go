@@ -39,6 +39,7 @@ type Recording struct {
 	senders map[senderKey]*senderClock
 	stopped bool
 	dropped int // frames, since the last flush
+	notes   notes
 
 	err  atomic.Pointer[error] // why the disk refuses, while it does
 	kick chan struct{}
@@ -177,6 +178,9 @@ func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
 	first := !rec.stopped
 	rec.stopped = true
 	tracks := rec.tracks
+	if first {
+		rec.notes.closeGaps(rec.r.cfg.Now())
+	}
 	rec.mu.Unlock()
 	if first {
 		for _, t := range tracks {
@@ -303,13 +307,14 @@ func (rec *Recording) flush(last bool) {
 		rec.r.counts.dropped.Add(uint64(dropped)) // it is positive
 		rec.opts.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
 	}
+	noted := rec.takeNotes()
 	switch {
 	case rec.failed() == nil:
 		if err := rec.r.mayWrite(); err != nil && !last {
 			rec.fail(err)
 			break
 		}
-		rec.fail(rec.writer.write(b, last))
+		rec.fail(rec.writer.write(b, last, noted))
 	case !rec.refusal.final && (last || time.Since(rec.refusal.last) >= rec.refusal.wait):
 		rec.resume()
 	}

@@ -39,8 +39,8 @@ func newWriter(r *Recorder, opts Options, m *manifest) *writer {
 }
 
 // write writes the frames of b, except for the newest few, which are held back for the next time unless last is
-// set, and flushes every file.
-func (w *writer) write(b *batch, last bool) error {
+// set, and flushes every file. noted says that the manifest has news of its own.
+func (w *writer) write(b *batch, last, noted bool) error {
 	for i := range w.carry.frames {
 		w.carry.frames[i].kept = true
 	}
@@ -73,6 +73,9 @@ func (w *writer) write(b *batch, last bool) error {
 		}
 	}
 	w.forgetClosed()
+	if noted && !last { // finish saves the manifest too
+		return w.save()
+	}
 	return nil
 }
 

@@ -3,7 +3,6 @@
 package recording
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -53,7 +52,7 @@ func (s *Service) awaitFiles(ctx context.Context, rec *storev1.Record) (outcome 
 		case ctx.Err() != nil:
 			return nil
 		case done && err == nil:
-			return listed{files: look.files}
+			return look.listed()
 		case !s.now().Before(deadline):
 			return look.giveUp(ctx, err)
 		case changed:
@@ -79,25 +78,37 @@ type search struct {
 	s   *Service
 	rec *storev1.Record
 
-	files []*classrecv1.RecordingFile // as last listed
-	parts int                         // of how many parts of the class they are
-	since time.Time                   // the platform has listed just these
-	told  bool                        // the log knows that they cannot be fetched
+	findings           // as last listed
+	since    time.Time // the platform has listed just these
+	told     bool      // the log knows that they cannot be fetched
+}
+
+// findings are what the platform tells of a recording.
+type findings struct {
+	files    []*classrecv1.RecordingFile
+	gaps     []*classrecv1.RecordingGap
+	warnings []string
+	parts    int  // of how many parts of the class they are
+	done     bool // the platform calls the recording finished: this is all there is
+}
+
+func (f findings) listed() listed {
+	return listed{files: f.files, gaps: f.gaps, warnings: f.warnings}
 }
 
 // again looks once. changed says that the list is another one than before, and
 // done that all is listed; then err is nil when all of it can be fetched now.
 func (l *search) again(ctx context.Context) (changed, done bool, err error) {
-	files, parts, done, err := l.s.findFiles(ctx, l.rec)
+	found, err := l.s.findFiles(ctx, l.rec)
 	if err != nil {
 		return false, false, err
 	}
-	l.parts = parts
-	if changed = !sameURLs(files, l.files); changed {
+	if changed = !sameURLs(found.files, l.files); changed {
 		l.since = l.s.now()
 	}
-	l.files = files // of the same URLs, the platform may tell more by now
-	if len(files) > 0 && !done && parts >= len(l.rec.GetRecordTs()) {
+	l.findings = found // of the same URLs, the platform may tell more by now
+	done = found.done
+	if len(found.files) > 0 && !done && found.parts >= len(l.rec.GetRecordTs()) {
 		// Without the platform's word that all is there, an answer that stays
 		// the same is the best evidence there is; not while a whole part of the
 		// class is missing.
@@ -133,7 +144,7 @@ func (l *search) giveUp(ctx context.Context, err error) event {
 	if all := len(l.rec.GetRecordTs()); l.parts < all {
 		l.s.logOf(l.rec).Warn("the platform has not listed every part of the class in time; the recording is what it has listed", "parts", all, "listed", l.parts)
 	}
-	return listed{files: l.files}
+	return l.listed()
 }
 
 const (
@@ -169,29 +180,41 @@ func (l *search) fetchable(ctx context.Context) error {
 }
 
 // findFiles asks the platform once. A class that was begun again has several
-// parts, each with files of its own: parts is how many of them are listed. done
-// says that the platform calls the recording finished, so that what it lists is
-// all there is.
-func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, parts int, done bool, err error) {
+// parts, each with files of its own.
+func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (found findings, err error) {
 	if s.cfg.RichRecordList {
 		items, err := s.items(ctx, rec.GetRecording().GetRoom())
 		if err != nil {
-			return nil, 0, false, err
+			return findings{}, err
 		}
 		for _, part := range rec.GetRecordTs() { // the list may have them newest first
 			for _, item := range items {
 				if ts, ok := startTime(item); ok && ts == part {
-					parts++
-					files = append(files, itemFiles(item)...)
+					found.addPart(item, time.Duration(ts-rec.GetRecordTs()[0])*time.Second)
 				}
 			}
 		}
-		if parts > 0 {
-			return files, parts, parts >= len(rec.GetRecordTs()), nil
+		if found.parts > 0 {
+			found.done = found.parts >= len(rec.GetRecordTs())
+			return found, nil
 		}
 	}
-	files, parts, err = s.findURLs(ctx, rec)
-	return files, parts, false, err
+	found.files, found.parts, err = s.findURLs(ctx, rec)
+	return found, err
+}
+
+// addPart takes over what the platform tells of one part of a class, which
+// began so long after the class.
+func (f *findings) addPart(item talkcloud.RecordListItem, after time.Duration) {
+	f.parts++
+	for _, file := range itemFiles(item) {
+		if file.GetStartOffset() != nil {
+			file.StartOffset = durationpb.New(file.GetStartOffset().AsDuration() + after)
+		}
+		f.files = append(f.files, file)
+	}
+	f.gaps = append(f.gaps, itemGaps(item)...)
+	f.warnings = append(f.warnings, itemWarnings(item)...)
 }
 
 // items asks getrecordlist for a room; none when it does not know the room.
@@ -235,33 +258,6 @@ func (s *Service) findURLs(ctx context.Context, rec *storev1.Record) (files []*c
 // startTime returns when the recording of an entry began, in Unix seconds.
 func startTime(item talkcloud.RecordListItem) (ts int64, ok bool) {
 	return item.StartTime.Int()
-}
-
-// itemFiles returns the files of an entry of getrecordlist: all that the
-// embedded platform tells of them, or the play addresses that TalkCloud gives,
-// https before http.
-func itemFiles(item talkcloud.RecordListItem) []*classrecv1.RecordingFile {
-	var files []*classrecv1.RecordingFile
-	for _, f := range item.Files {
-		file := &classrecv1.RecordingFile{Url: f.URL, UserId: string(f.UserID), Size: f.Size, MediaType: f.MediaType}
-		if f.DurationMS > 0 {
-			file.Duration = durationpb.New(time.Duration(f.DurationMS) * time.Millisecond)
-		}
-		files = append(files, file)
-	}
-	if len(files) > 0 {
-		return files
-	}
-	for _, either := range [][2]talkcloud.Scalar{
-		{item.HTTPSPlayPathMP4, item.PlayPathMP4},
-		{item.HTTPSPlayPath, item.PlayPath},
-		{item.HTTPSPlayPathM4A, item.PlayPathM4A},
-	} {
-		if u := cmp.Or(either[0].String(), either[1].String()); u != "" {
-			files = append(files, &classrecv1.RecordingFile{Url: u})
-		}
-	}
-	return files
 }
 
 func sameURLs(a, b []*classrecv1.RecordingFile) bool {

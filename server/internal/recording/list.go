@@ -51,18 +51,19 @@ func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if err != nil || ts <= 0 || name != Name(roomID, ts, 1) {
 		return nil, errRecordingNotFound(name) // 0 would ask for every time
 	}
-	files, _, _, err := s.findFiles(ctx, &storev1.Record{Recording: &classrecv1.Recording{Room: roomID}, RecordTs: []int64{ts}})
+	found, err := s.findFiles(ctx, &storev1.Record{Recording: &classrecv1.Recording{Room: roomID}, RecordTs: []int64{ts}})
 	if err != nil {
 		if kind := talkcloud.KindOf(err); kind == talkcloud.KindNotFound || kind == talkcloud.KindInvalidArgument {
 			return nil, errRecordingNotFound(name) // there is no room of that id, or none can be
 		}
 		return nil, public(err)
 	}
-	if len(files) == 0 {
+	if len(found.files) == 0 {
 		return nil, errRecordingNotFound(name)
 	}
 	r := s.platformRecording(roomID, "", ts)
-	for _, f := range files {
+	r.Gaps, r.Warnings = found.gaps, found.warnings
+	for _, f := range found.files {
 		addFile(r, f)
 	}
 	return r, nil
@@ -275,6 +276,7 @@ func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordin
 			continue
 		}
 		r := s.platformRecording(req.GetRoom(), "", ts)
+		r.Gaps, r.Warnings = itemGaps(item), itemWarnings(item)
 		mine := req.GetUserId() == ""
 		for _, f := range itemFiles(item) {
 			if s.store.KnowsURL(s.cfg.Tenant, f.GetUrl()) {

@@ -55,7 +55,11 @@ type (
 	// outOfTime: the deadline of a STOPPING has passed.
 	outOfTime struct{}
 	// listed: the platform lists the files, and they can be fetched.
-	listed struct{ files []*classrecv1.RecordingFile }
+	listed struct {
+		files    []*classrecv1.RecordingFile
+		gaps     []*classrecv1.RecordingGap
+		warnings []string
+	}
 	// notListed: that was not so within the deadline. files are what it did list.
 	notListed struct {
 		status *statuspb.Status
@@ -153,6 +157,10 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 			c.Recording.State = available
 			c.Deadline = nil
 			c.list(ev.files)
+			c.Recording.Gaps = append(c.Recording.Gaps, ev.gaps...)
+			for _, w := range ev.warnings {
+				c.Recording.Warnings = appendWarning(c.Recording.Warnings, w)
+			}
 			return true
 		}
 	case notListed:

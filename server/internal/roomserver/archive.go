@@ -42,6 +42,9 @@ type manifest struct {
 	RecordChat bool             `json:"recordchat"`
 	Finished   bool             `json:"finished"`
 	Files      []manifestFile   `json:"files,omitempty"`
+
+	Gaps     []talkcloud.RecordGap `json:"gaps,omitempty"`
+	Warnings []string              `json:"warnings,omitempty"`
 }
 
 // manifestFile is one finished file of a recording.
@@ -51,6 +54,40 @@ type manifestFile struct {
 	Size       int64            `json:"size"`
 	DurationMS int64            `json:"duration_ms"`
 	MediaType  string           `json:"mediatype"`
+
+	Nickname      string  `json:"nickname,omitempty"`
+	Role          *int    `json:"role,omitempty"`
+	StartOffsetMS *int64  `json:"start_offset_ms,omitempty"`
+	VideoCodec    string  `json:"video_codec,omitempty"`
+	AudioCodec    string  `json:"audio_codec,omitempty"`
+	Width         int32   `json:"width,omitempty"`
+	Height        int32   `json:"height,omitempty"`
+	FrameRate     float64 `json:"frame_rate,omitempty"`
+	SampleRate    int32   `json:"sample_rate,omitempty"`
+	SHA256        string  `json:"sha256,omitempty"`
+}
+
+// listed is the file as the record list has it.
+func (f *manifestFile) listed(url string) talkcloud.RecordFile {
+	return talkcloud.RecordFile{
+		URL: url, UserID: f.UserID, Size: f.Size, DurationMS: f.DurationMS, MediaType: f.MediaType,
+		Nickname: f.Nickname, Role: f.Role, StartOffsetMS: f.StartOffsetMS,
+		VideoCodec: f.VideoCodec, AudioCodec: f.AudioCodec, Width: f.Width, Height: f.Height,
+		FrameRate: f.FrameRate, SampleRate: f.SampleRate, SHA256: f.SHA256,
+	}
+}
+
+// finishedFile is a file as the recorder has made it.
+func finishedFile(f recorder.File) manifestFile {
+	m := manifestFile{
+		Name: f.Name, UserID: talkcloud.UserID(f.UserID), Size: f.Size, DurationMS: f.Duration.Milliseconds(), MediaType: f.MediaType,
+		Nickname: f.Nickname, Role: f.Role, VideoCodec: f.VideoCodec, AudioCodec: f.AudioCodec,
+		Width: int32(f.Width), Height: int32(f.Height), //nolint:gosec // pictures are smaller
+		FrameRate: f.FrameRate, SampleRate: int32(f.SampleRate), SHA256: f.SHA256, //nolint:gosec // at most 48000
+	}
+	offset := f.StartOffset.Milliseconds()
+	m.StartOffsetMS = &offset
+	return m
 }
 
 // dir is the recording's directory below the archive's.

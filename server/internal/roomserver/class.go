@@ -249,16 +249,39 @@ func (s *Server) list(m manifest, files []recorder.File, err error) error {
 		log.Error("recording finished with an error; what there is of it is listed", "error", err)
 	}
 	for _, f := range files {
-		m.Files = append(m.Files, manifestFile{
-			Name: f.Name, UserID: talkcloud.UserID(f.UserID), Size: f.Size,
-			DurationMS: f.Duration.Milliseconds(), MediaType: f.MediaType,
-		})
+		m.Files = append(m.Files, finishedFile(f))
+	}
+	if err := m.takeNotes(s.archive.path(m)); err != nil {
+		log.Warn("gaps and warnings of a recording not listed", "error", err)
 	}
 	if err := s.archive.finish(m); err != nil {
 		log.Warn("recording not listed yet", "error", err)
 		return fmt.Errorf("list recording: %w", err)
 	}
 	return nil
+}
+
+// takeNotes takes over the gaps and warnings of the recording in dir.
+func (m *manifest) takeNotes(dir string) error {
+	gaps, warnings, err := recorder.Notes(dir)
+	if errors.Is(err, recorder.ErrNoManifest) {
+		return nil
+	}
+	m.Warnings = warnings
+	for _, g := range gaps {
+		gap := talkcloud.RecordGap{
+			UserID: talkcloud.UserID(g.UserID), StartMS: g.Start.UnixMilli(), EndMS: m.EndTS * 1000, Reason: g.Reason,
+		}
+		if g.Kind != 0 {
+			gap.Kind = g.Kind.String()
+		}
+		if !g.End.IsZero() {
+			gap.EndMS = g.End.UnixMilli()
+		}
+		gap.EndMS = max(gap.EndMS, gap.StartMS)
+		m.Gaps = append(m.Gaps, gap)
+	}
+	return err
 }
 
 // discard throws away a recording that nobody was told of.

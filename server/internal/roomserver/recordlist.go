@@ -111,9 +111,7 @@ func recordItem(base string, m *manifest) talkcloud.RecordListItem {
 	for i := range m.Files {
 		f := &m.Files[i]
 		u := fileURL(base, m, f)
-		files = append(files, talkcloud.RecordFile{
-			URL: u, UserID: f.UserID, Size: f.Size, DurationMS: f.DurationMS, MediaType: f.MediaType,
-		})
+		files = append(files, f.listed(u))
 		size += f.Size
 		duration = max(duration, f.DurationMS)
 		mediaType, _, _ := strings.Cut(f.MediaType, ";")
@@ -126,7 +124,7 @@ func recordItem(base string, m *manifest) talkcloud.RecordListItem {
 		RecordID: talkcloud.Text(m.dir()), Serial: talkcloud.Text(string(m.Room)),
 		RecordTitle: number(m.RecordTS * 1000), StartTime: number(m.RecordTS),
 		DurationMS: talkcloud.Number(duration), Duration: number(duration), Size: number(size),
-		RecordPath: talkcloud.Text(m.dir()), Files: files,
+		RecordPath: talkcloud.Text(m.dir()), Files: files, Gaps: m.Gaps, Warnings: m.Warnings,
 	}
 	if u, err := url.Parse(base); err == nil {
 		item.WebHost = talkcloud.Text(u.Host)

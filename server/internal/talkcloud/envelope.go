@@ -248,8 +248,10 @@ type RecordListItem struct {
 	HTTPSPlayPathM4A Scalar `json:"https_playpath_m4a,omitzero"`
 	PlaybackMP4      Scalar `json:"videoplayback_mp4,omitzero"`
 	PlaybackM4A      Scalar `json:"videoplayback_m4a,omitzero"`
-	// Files is an extension of the embedded room server; TalkCloud does not send it.
-	Files RecordFiles `json:"files,omitempty"`
+	// What follows is an extension of the embedded room server; TalkCloud does not send it.
+	Files    RecordFiles  `json:"files,omitempty"`
+	Gaps     RecordGaps   `json:"gaps,omitempty"`
+	Warnings RecordWarnings `json:"warnings,omitempty"`
 }
 
 // RecordFiles decodes from an array of files, and anything else as none.
@@ -265,6 +267,32 @@ func (f *RecordFiles) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// RecordGaps decodes from an array of gaps, and anything else as none.
+type RecordGaps []RecordGap
+
+// UnmarshalJSON never fails on valid JSON.
+func (g *RecordGaps) UnmarshalJSON(data []byte) error {
+	var gaps []RecordGap
+	if json.Unmarshal(data, &gaps) != nil {
+		gaps = nil
+	}
+	*g = gaps
+	return nil
+}
+
+// RecordWarnings decodes from an array of sentences, and anything else as none.
+type RecordWarnings []string
+
+// UnmarshalJSON never fails on valid JSON.
+func (w *RecordWarnings) UnmarshalJSON(data []byte) error {
+	var warnings []string
+	if json.Unmarshal(data, &warnings) != nil {
+		warnings = nil
+	}
+	*w = warnings
+	return nil
+}
+
 // RecordFile is one file of a recording, as the embedded room server tells of it.
 type RecordFile struct {
 	URL        string `json:"url"`
@@ -272,4 +300,30 @@ type RecordFile struct {
 	Size       int64  `json:"size"`             // bytes
 	DurationMS int64  `json:"duration_ms"`
 	MediaType  string `json:"mediatype,omitempty"`
+
+	Nickname      string  `json:"nickname,omitempty"`
+	Role          *int    `json:"role,omitempty"`
+	StartOffsetMS *int64  `json:"start_offset_ms,omitempty"` // from starttime to the file's time 0
+	VideoCodec    string  `json:"video_codec,omitempty"`     // as an RTP media subtype, "VP8"
+	AudioCodec    string  `json:"audio_codec,omitempty"`     // "opus", "AAC", "MP3"
+	Width         int32   `json:"width,omitempty"`
+	Height        int32   `json:"height,omitempty"`
+	FrameRate     float64 `json:"frame_rate,omitempty"` // on average
+	SampleRate    int32   `json:"sample_rate,omitempty"`
+	SHA256        string  `json:"sha256,omitempty"` // lower-case hexadecimal digits
+}
+
+// Values of [RecordGap.Kind].
+const (
+	KindAudio = "audio"
+	KindVideo = "video"
+)
+
+// RecordGap is a time in which media of a person was not recorded, as the embedded room server tells of it.
+type RecordGap struct {
+	UserID  UserID `json:"userid,omitempty"` // "" for everybody
+	Kind    string `json:"kind,omitempty"`   // [KindAudio] or [KindVideo]; "" for both
+	StartMS int64  `json:"start_ms"`         // Unix milliseconds
+	EndMS   int64  `json:"end_ms"`
+	Reason  string `json:"reason"`
 }
