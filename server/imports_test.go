@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 // that it can be replaced by changing these alone. The longest name counts.
 var onlyImporters = map[string][]string{
 	"github.com/grpc-ecosystem/grpc-gateway":               {"server/internal/gateway"},
+	"connectrpc.com/connect":                               {"server/internal/gateway"},
 	"github.com/grpc-ecosystem/go-grpc-middleware":         {"server/internal/service", "server"},
 	"buf.build/go/protovalidate":                           {"server/internal/service"},
 	"github.com/nats-io":                                   {"server/internal/store"},

@@ -113,12 +113,13 @@ func cors(origins []string, next http.Handler) http.Handler {
 			origin = anyOrigin
 		}
 		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Classrec-Version")
+		h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Classrec-Version, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin")
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 			h.Set("Access-Control-Allow-Methods", "GET, POST")
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, Traceparent, Tracestate")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID, Traceparent, Tracestate, "+
+				"Connect-Protocol-Version, Connect-Timeout-Ms, Grpc-Timeout, X-Grpc-Web, X-User-Agent")
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -130,7 +131,7 @@ func cors(origins []string, next http.Handler) http.Handler {
 // forPages tells whether a path is one that pages of other origins have a use
 // for.
 func forPages(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || path == "/openapi.json" || path == "/protos.zip" || path == "/healthz" || path == "/readyz"
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, connectPrefix) || path == "/openapi.json" || path == "/protos.zip" || path == "/healthz" || path == "/readyz"
 }
 
 // crossOrigin refuses what a page of another origin asks for in a visitor's
@@ -167,13 +168,14 @@ func crossOrigin(errs *errorWriter, origins []string, next http.Handler) (http.H
 	}), nil
 }
 
-// plainForm tells a body that any page can have a browser send, without asking
-// whether it may.
+// plainForm reports whether r has a body that any page can have a browser send, without asking
+// whether it may: of a type that is neither JSON nor one of Connect or gRPC-Web.
 func plainForm(r *http.Request) bool {
 	contentType := r.Header.Get("Content-Type")
 	if r.ContentLength == 0 || contentType == "" {
 		return false
 	}
 	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err != nil || mediaType != "application/json"
+	return err != nil || mediaType != "application/json" && mediaType != "application/proto" &&
+		!strings.HasPrefix(mediaType, "application/connect+") && !strings.HasPrefix(mediaType, "application/grpc-web")
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway serves the API over HTTP: REST with JSON bodies, streams as
-// NDJSON or Server-Sent Events, the OpenAPI document, health, metrics, the web
+// NDJSON or Server-Sent Events, the Connect protocol and gRPC-Web, the OpenAPI document, health, metrics, the web
 // console, and of the embedded platform the files and what the console's
 // classroom needs.
 //
@@ -111,9 +111,12 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 	}
 	errs := newErrorWriter(cfg.Logger)
 	rest := http.NewServeMux()
-	var api http.Handler
+	var api, connectAPI http.Handler
 	if conn != nil {
 		var err error
+		if connectAPI, err = newConnect(conn, errs, cfg); err != nil {
+			return nil, err
+		}
 		if api, err = newAPI(ctx, conn, errs, cfg); err != nil {
 			return nil, fmt.Errorf("register the REST routes: %w", err)
 		}
@@ -137,6 +140,10 @@ func New(ctx context.Context, conn *grpc.ClientConn, cfg Config) (http.Handler, 
 		// as /v1/rooms//recordings with a redirect instead of an error.
 		if conn != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
 			api.ServeHTTP(w, r)
+			return
+		}
+		if conn != nil && strings.HasPrefix(r.URL.Path, connectPrefix) {
+			connectAPI.ServeHTTP(w, r)
 			return
 		}
 		rest.ServeHTTP(w, r)

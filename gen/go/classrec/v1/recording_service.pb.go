@@ -1107,12 +1107,12 @@ const file_classrec_v1_recording_service_proto_rawDesc = "" +
 	"\x10ClassBeginAction\x12\"\n" +
 	"\x1eCLASS_BEGIN_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CLASS_BEGIN_ACTION_ADD\x10\x01\x12\x1d\n" +
-	"\x19CLASS_BEGIN_ACTION_REMOVE\x10\x022\xa5\x06\n" +
+	"\x19CLASS_BEGIN_ACTION_REMOVE\x10\x022\xae\x06\n" +
 	"\x10RecordingService\x12\x81\x01\n" +
-	"\x0eStartRecording\x12\".classrec.v1.StartRecordingRequest\x1a#.classrec.v1.StartRecordingResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/rooms/{room}/recordings\x12\xae\x01\n" +
-	"\rStopRecording\x12!.classrec.v1.StopRecordingRequest\x1a\".classrec.v1.StopRecordingResponse\"V\x82\xd3\xe4\x93\x02P:\x01*Z):\x01*\"$/v1/{name=rooms/*/recordings/*}:stop\" /v1/rooms/{room}/recordings:stop\x12\x83\x01\n" +
-	"\fGetRecording\x12 .classrec.v1.GetRecordingRequest\x1a!.classrec.v1.GetRecordingResponse\".\xdaA\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=rooms/*/recordings/*}\x12\x90\x01\n" +
-	"\x0eListRecordings\x12\".classrec.v1.ListRecordingsRequest\x1a#.classrec.v1.ListRecordingsResponse\"5\x82\xd3\xe4\x93\x02/Z\x10\x12\x0e/v1/recordings\x12\x1b/v1/rooms/{room}/recordings\x12\xb1\x01\n" +
+	"\x0eStartRecording\x12\".classrec.v1.StartRecordingRequest\x1a#.classrec.v1.StartRecordingResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/rooms/{room}/recordings\x12\xb1\x01\n" +
+	"\rStopRecording\x12!.classrec.v1.StopRecordingRequest\x1a\".classrec.v1.StopRecordingResponse\"Y\x82\xd3\xe4\x93\x02P:\x01*Z):\x01*\"$/v1/{name=rooms/*/recordings/*}:stop\" /v1/rooms/{room}/recordings:stop\x90\x02\x02\x12\x86\x01\n" +
+	"\fGetRecording\x12 .classrec.v1.GetRecordingRequest\x1a!.classrec.v1.GetRecordingResponse\"1\xdaA\x04name\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=rooms/*/recordings/*}\x90\x02\x01\x12\x93\x01\n" +
+	"\x0eListRecordings\x12\".classrec.v1.ListRecordingsRequest\x1a#.classrec.v1.ListRecordingsResponse\"8\x82\xd3\xe4\x93\x02/Z\x10\x12\x0e/v1/recordings\x12\x1b/v1/rooms/{room}/recordings\x90\x02\x01\x12\xb1\x01\n" +
 	"\x0fWatchClassBegin\x12#.classrec.v1.WatchClassBeginRequest\x1a$.classrec.v1.WatchClassBeginResponse\"Q\x82\xd3\xe4\x93\x02KZ&:\x01*\"!/v1/rooms/{room}/classBegin:watch\x12!/v1/rooms/{room}/classBegin:watch0\x01\x1a\x0f\xcaA\fclassrec.devB\x91\x01\n" +
 	"\x0fdev.classrec.v1B\x15RecordingServiceProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\vClassrec.V1\xca\x02\vClassrec\\V1\xea\x02\fClassrec::V1b\x06proto3"
 

@@ -27,14 +27,14 @@ from classrec.v1 import recording_service_pb2 as classrec_dot_v1_dot_recording__
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lassrec/v1/webhook.proto\x12\x0b\x63lassrec.v1\x1a\x1b\x63lassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\x0cWebhookEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x38\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12\x31\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x1d.classrec.v1.WebhookEventDataR\x04\x64\x61ta\"\x98\x01\n\x10WebhookEventData\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x34\n\trecording\x18\x02 \x01(\x0b\x32\x16.classrec.v1.RecordingR\trecording\x12\x32\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x1c.classrec.v1.ClassBeginEventR\x05\x65ventBz\n\x0f\x64\x65v.classrec.v1P\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\x0b\x43lassrec.V1\xca\x02\x0b\x43lassrec\\V1\xea\x02\x0c\x43lassrec::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lassrec/v1/webhook.proto\x12\x0b\x63lassrec.v1\x1a\x1b\x63lassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\x0cWebhookEvent\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x38\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12\x31\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x1d.classrec.v1.WebhookEventDataR\x04\x64\x61ta\"\x98\x01\n\x10WebhookEventData\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x34\n\trecording\x18\x02 \x01(\x0b\x32\x16.classrec.v1.RecordingR\trecording\x12\x32\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x1c.classrec.v1.ClassBeginEventR\x05\x65ventB\x88\x01\n\x0f\x64\x65v.classrec.v1B\x0cWebhookProtoP\x01Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\xaa\x02\x0b\x43lassrec.V1\xca\x02\x0b\x43lassrec\\V1\xea\x02\x0c\x43lassrec::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'classrec.v1.webhook_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.classrec.v1P\001Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014Classrec::V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.classrec.v1B\014WebhookProtoP\001Z:github.com/classrec/classrec/gen/go/classrec/v1;classrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014Classrec::V1'
   _globals['_WEBHOOKEVENT']._serialized_start=142
   _globals['_WEBHOOKEVENT']._serialized_end=285
   _globals['_WEBHOOKEVENTDATA']._serialized_start=288

@@ -134,7 +134,7 @@ public enum ClassBeginAction
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.getDescriptor().getEnumType(0);
+    return dev.classrec.v1.RecordingServiceProto.getDescriptor().getEnumType(0);
   }
 
   private static final ClassBeginAction[] VALUES = values();

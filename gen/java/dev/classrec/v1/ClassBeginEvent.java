@@ -41,18 +41,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.ClassBeginEvent.class, dev.classrec.v1.ClassBeginEvent.Builder.class);
   }
@@ -656,13 +656,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.ClassBeginEventOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.ClassBeginEvent.class, dev.classrec.v1.ClassBeginEvent.Builder.class);
     }
@@ -711,7 +711,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ClassBeginEvent_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ClassBeginEvent_descriptor;
     }
 
     @java.lang.Override

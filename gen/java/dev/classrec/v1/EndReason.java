@@ -223,7 +223,7 @@ public enum EndReason
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(5);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(5);
   }
 
   private static final EndReason[] VALUES = values();

@@ -37,18 +37,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.GetRecordingRequest.class, dev.classrec.v1.GetRecordingRequest.Builder.class);
   }
@@ -273,13 +273,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.GetRecordingRequestOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.GetRecordingRequest.class, dev.classrec.v1.GetRecordingRequest.Builder.class);
     }
@@ -305,7 +305,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_GetRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_GetRecordingRequest_descriptor;
     }
 
     @java.lang.Override

@@ -40,18 +40,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.ListRecordingsRequest.class, dev.classrec.v1.ListRecordingsRequest.Builder.class);
   }
@@ -475,13 +475,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.ListRecordingsRequestOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.ListRecordingsRequest.class, dev.classrec.v1.ListRecordingsRequest.Builder.class);
     }
@@ -521,7 +521,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsRequest_descriptor;
     }
 
     @java.lang.Override

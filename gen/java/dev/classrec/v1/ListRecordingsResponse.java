@@ -38,18 +38,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.ListRecordingsResponse.class, dev.classrec.v1.ListRecordingsResponse.Builder.class);
   }
@@ -420,13 +420,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.ListRecordingsResponseOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.ListRecordingsResponse.class, dev.classrec.v1.ListRecordingsResponse.Builder.class);
     }
@@ -471,7 +471,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_ListRecordingsResponse_descriptor;
     }
 
     @java.lang.Override

@@ -134,7 +134,7 @@ public enum MediaKind
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(7);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(7);
   }
 
   private static final MediaKind[] VALUES = values();

@@ -185,7 +185,7 @@ public enum ParticipantRole
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(6);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(6);
   }
 
   private static final ParticipantRole[] VALUES = values();

@@ -173,7 +173,7 @@ public enum RecordType
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(1);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(1);
   }
 
   private static final RecordType[] VALUES = values();

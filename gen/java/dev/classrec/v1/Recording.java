@@ -52,18 +52,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_fieldAccessorTable
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.Recording.class, dev.classrec.v1.Recording.Builder.class);
   }
@@ -1315,13 +1315,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.RecordingOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_fieldAccessorTable
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.Recording.class, dev.classrec.v1.Recording.Builder.class);
     }
@@ -1417,7 +1417,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_Recording_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_Recording_descriptor;
     }
 
     @java.lang.Override

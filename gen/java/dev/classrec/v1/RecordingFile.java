@@ -44,18 +44,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_fieldAccessorTable
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.RecordingFile.class, dev.classrec.v1.RecordingFile.Builder.class);
   }
@@ -918,13 +918,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.RecordingFileOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_fieldAccessorTable
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.RecordingFile.class, dev.classrec.v1.RecordingFile.Builder.class);
     }
@@ -979,7 +979,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingFile_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingFile_descriptor;
     }
 
     @java.lang.Override

@@ -152,7 +152,7 @@ public enum RecordingFormat
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(0);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(0);
   }
 
   private static final RecordingFormat[] VALUES = values();

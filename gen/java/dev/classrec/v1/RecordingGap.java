@@ -40,18 +40,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_descriptor;
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_fieldAccessorTable
+    return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.RecordingGap.class, dev.classrec.v1.RecordingGap.Builder.class);
   }
@@ -485,13 +485,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.RecordingGapOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_fieldAccessorTable
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.RecordingGap.class, dev.classrec.v1.RecordingGap.Builder.class);
     }
@@ -536,7 +536,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingOuterClass.internal_static_classrec_v1_RecordingGap_descriptor;
+      return dev.classrec.v1.RecordingProto.internal_static_classrec_v1_RecordingGap_descriptor;
     }
 
     @java.lang.Override

@@ -135,7 +135,7 @@ public enum RecordingLayout
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(2);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(2);
   }
 
   private static final RecordingLayout[] VALUES = values();

@@ -151,7 +151,7 @@ public enum RecordingOrigin
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(4);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(4);
   }
 
   private static final RecordingOrigin[] VALUES = values();

@@ -73,6 +73,7 @@ public final class RecordingServiceGrpc {
               io.grpc.MethodDescriptor.<dev.classrec.v1.StopRecordingRequest, dev.classrec.v1.StopRecordingResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "StopRecording"))
+              .setIdempotent(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.classrec.v1.StopRecordingRequest.getDefaultInstance()))
@@ -104,6 +105,7 @@ public final class RecordingServiceGrpc {
               io.grpc.MethodDescriptor.<dev.classrec.v1.GetRecordingRequest, dev.classrec.v1.GetRecordingResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetRecording"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.classrec.v1.GetRecordingRequest.getDefaultInstance()))
@@ -135,6 +137,7 @@ public final class RecordingServiceGrpc {
               io.grpc.MethodDescriptor.<dev.classrec.v1.ListRecordingsRequest, dev.classrec.v1.ListRecordingsResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListRecordings"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.classrec.v1.ListRecordingsRequest.getDefaultInstance()))
@@ -1009,7 +1012,7 @@ public final class RecordingServiceGrpc {
 
     @java.lang.Override
     public com.google.protobuf.Descriptors.FileDescriptor getFileDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.getDescriptor();
+      return dev.classrec.v1.RecordingServiceProto.getDescriptor();
     }
 
     @java.lang.Override

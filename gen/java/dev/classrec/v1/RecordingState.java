@@ -216,7 +216,7 @@ public enum RecordingState
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingOuterClass.getDescriptor().getEnumType(3);
+    return dev.classrec.v1.RecordingProto.getDescriptor().getEnumType(3);
   }
 
   private static final RecordingState[] VALUES = values();

@@ -44,18 +44,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.StartRecordingRequest.class, dev.classrec.v1.StartRecordingRequest.Builder.class);
   }
@@ -739,13 +739,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.StartRecordingRequestOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.StartRecordingRequest.class, dev.classrec.v1.StartRecordingRequest.Builder.class);
     }
@@ -790,7 +790,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StartRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StartRecordingRequest_descriptor;
     }
 
     @java.lang.Override

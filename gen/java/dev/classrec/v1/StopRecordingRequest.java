@@ -39,18 +39,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.StopRecordingRequest.class, dev.classrec.v1.StopRecordingRequest.Builder.class);
   }
@@ -393,13 +393,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.StopRecordingRequestOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.StopRecordingRequest.class, dev.classrec.v1.StopRecordingRequest.Builder.class);
     }
@@ -427,7 +427,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingRequest_descriptor;
     }
 
     @java.lang.Override

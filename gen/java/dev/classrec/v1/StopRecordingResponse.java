@@ -36,18 +36,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.StopRecordingResponse.class, dev.classrec.v1.StopRecordingResponse.Builder.class);
   }
@@ -270,13 +270,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.StopRecordingResponseOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.StopRecordingResponse.class, dev.classrec.v1.StopRecordingResponse.Builder.class);
     }
@@ -312,7 +312,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_StopRecordingResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_StopRecordingResponse_descriptor;
     }
 
     @java.lang.Override

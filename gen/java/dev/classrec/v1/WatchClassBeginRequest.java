@@ -38,18 +38,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WatchClassBeginRequest.class, dev.classrec.v1.WatchClassBeginRequest.Builder.class);
   }
@@ -360,13 +360,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WatchClassBeginRequestOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WatchClassBeginRequest.class, dev.classrec.v1.WatchClassBeginRequest.Builder.class);
     }
@@ -394,7 +394,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginRequest_descriptor;
     }
 
     @java.lang.Override

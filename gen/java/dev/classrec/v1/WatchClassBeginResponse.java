@@ -36,18 +36,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WatchClassBeginResponse.class, dev.classrec.v1.WatchClassBeginResponse.Builder.class);
   }
@@ -442,13 +442,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WatchClassBeginResponseOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WatchClassBeginResponse.class, dev.classrec.v1.WatchClassBeginResponse.Builder.class);
     }
@@ -484,7 +484,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchClassBeginResponse_descriptor;
     }
 
     @java.lang.Override

@@ -36,18 +36,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WatchHeartbeat.class, dev.classrec.v1.WatchHeartbeat.Builder.class);
   }
@@ -297,13 +297,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WatchHeartbeatOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WatchHeartbeat.class, dev.classrec.v1.WatchHeartbeat.Builder.class);
     }
@@ -340,7 +340,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchHeartbeat_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchHeartbeat_descriptor;
     }
 
     @java.lang.Override

@@ -36,18 +36,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_descriptor;
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_fieldAccessorTable
+    return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WatchSynced.class, dev.classrec.v1.WatchSynced.Builder.class);
   }
@@ -242,13 +242,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WatchSyncedOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_fieldAccessorTable
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WatchSynced.class, dev.classrec.v1.WatchSynced.Builder.class);
     }
@@ -274,7 +274,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.RecordingServiceOuterClass.internal_static_classrec_v1_WatchSynced_descriptor;
+      return dev.classrec.v1.RecordingServiceProto.internal_static_classrec_v1_WatchSynced_descriptor;
     }
 
     @java.lang.Override

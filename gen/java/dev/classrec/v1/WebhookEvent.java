@@ -38,18 +38,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_descriptor;
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_descriptor;
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_fieldAccessorTable
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WebhookEvent.class, dev.classrec.v1.WebhookEvent.Builder.class);
   }
@@ -389,13 +389,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WebhookEventOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_descriptor;
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_fieldAccessorTable
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WebhookEvent.class, dev.classrec.v1.WebhookEvent.Builder.class);
     }
@@ -438,7 +438,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEvent_descriptor;
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEvent_descriptor;
     }
 
     @java.lang.Override

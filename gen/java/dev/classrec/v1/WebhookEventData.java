@@ -36,18 +36,18 @@ private static final long serialVersionUID = 0L;
 
   public static final com.google.protobuf.Descriptors.Descriptor
       getDescriptor() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_descriptor;
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_descriptor;
   }
 
   @java.lang.Override
   public com.google.protobuf.Descriptors.Descriptor getDescriptorForType() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_descriptor;
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_descriptor;
   }
 
   @java.lang.Override
   protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internalGetFieldAccessorTable() {
-    return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_fieldAccessorTable
+    return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_fieldAccessorTable
         .ensureFieldAccessorsInitialized(
             dev.classrec.v1.WebhookEventData.class, dev.classrec.v1.WebhookEventData.Builder.class);
   }
@@ -356,13 +356,13 @@ private static final long serialVersionUID = 0L;
       dev.classrec.v1.WebhookEventDataOrBuilder {
     public static final com.google.protobuf.Descriptors.Descriptor
         getDescriptor() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_descriptor;
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_descriptor;
     }
 
     @java.lang.Override
     protected com.google.protobuf.GeneratedMessage.FieldAccessorTable
         internalGetFieldAccessorTable() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_fieldAccessorTable
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_fieldAccessorTable
           .ensureFieldAccessorsInitialized(
               dev.classrec.v1.WebhookEventData.class, dev.classrec.v1.WebhookEventData.Builder.class);
     }
@@ -405,7 +405,7 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public com.google.protobuf.Descriptors.Descriptor
         getDescriptorForType() {
-      return dev.classrec.v1.Webhook.internal_static_classrec_v1_WebhookEventData_descriptor;
+      return dev.classrec.v1.WebhookProto.internal_static_classrec_v1_WebhookEventData_descriptor;
     }
 
     @java.lang.Override

@@ -6,8 +6,8 @@
 package dev.classrec.v1;
 
 @com.google.protobuf.Generated
-public final class RecordingServiceOuterClass extends com.google.protobuf.GeneratedFile {
-  private RecordingServiceOuterClass() {}
+public final class RecordingServiceProto extends com.google.protobuf.GeneratedFile {
+  private RecordingServiceProto() {}
   static {
     com.google.protobuf.RuntimeVersion.validateProtobufGencodeVersion(
       com.google.protobuf.RuntimeVersion.RuntimeDomain.PUBLIC,
@@ -15,7 +15,7 @@ public final class RecordingServiceOuterClass extends com.google.protobuf.Genera
       /* minor= */ 36,
       /* patch= */ 2,
       /* suffix= */ "",
-      "RecordingServiceOuterClass");
+      "RecordingServiceProto");
   }
   public static void registerAllExtensions(
       com.google.protobuf.ExtensionRegistryLite registry) {
@@ -157,27 +157,28 @@ public final class RecordingServiceOuterClass extends com.google.protobuf.Genera
       "tobuf.TimestampR\004time*q\n\020ClassBeginActio" +
       "n\022\"\n\036CLASS_BEGIN_ACTION_UNSPECIFIED\020\000\022\032\n" +
       "\026CLASS_BEGIN_ACTION_ADD\020\001\022\035\n\031CLASS_BEGIN" +
-      "_ACTION_REMOVE\020\0022\325\003\n\020RecordingService\022Y\n" +
+      "_ACTION_REMOVE\020\0022\344\003\n\020RecordingService\022Y\n" +
       "\016StartRecording\022\".classrec.v1.StartRecor" +
       "dingRequest\032#.classrec.v1.StartRecording" +
-      "Response\022V\n\rStopRecording\022!.classrec.v1." +
+      "Response\022[\n\rStopRecording\022!.classrec.v1." +
       "StopRecordingRequest\032\".classrec.v1.StopR" +
-      "ecordingResponse\022S\n\014GetRecording\022 .class" +
-      "rec.v1.GetRecordingRequest\032!.classrec.v1" +
-      ".GetRecordingResponse\022Y\n\016ListRecordings\022" +
-      "\".classrec.v1.ListRecordingsRequest\032#.cl" +
-      "assrec.v1.ListRecordingsResponse\022^\n\017Watc" +
-      "hClassBegin\022#.classrec.v1.WatchClassBegi" +
-      "nRequest\032$.classrec.v1.WatchClassBeginRe" +
-      "sponse0\001Bz\n\017dev.classrec.v1P\001Z:github.co" +
-      "m/classrec/classrec/gen/go/classrec/v1;c" +
-      "lassrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014" +
-      "Classrec::V1b\006proto3"
+      "ecordingResponse\"\003\220\002\002\022X\n\014GetRecording\022 ." +
+      "classrec.v1.GetRecordingRequest\032!.classr" +
+      "ec.v1.GetRecordingResponse\"\003\220\002\001\022^\n\016ListR" +
+      "ecordings\022\".classrec.v1.ListRecordingsRe" +
+      "quest\032#.classrec.v1.ListRecordingsRespon" +
+      "se\"\003\220\002\001\022^\n\017WatchClassBegin\022#.classrec.v1" +
+      ".WatchClassBeginRequest\032$.classrec.v1.Wa" +
+      "tchClassBeginResponse0\001B\221\001\n\017dev.classrec" +
+      ".v1B\025RecordingServiceProtoP\001Z:github.com" +
+      "/classrec/classrec/gen/go/classrec/v1;cl" +
+      "assrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014C" +
+      "lassrec::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
         new com.google.protobuf.Descriptors.FileDescriptor[] {
-          dev.classrec.v1.RecordingOuterClass.getDescriptor(),
+          dev.classrec.v1.RecordingProto.getDescriptor(),
           com.google.protobuf.DurationProto.getDescriptor(),
           com.google.protobuf.TimestampProto.getDescriptor(),
           com.google.rpc.StatusProto.getDescriptor(),
@@ -261,7 +262,7 @@ public final class RecordingServiceOuterClass extends com.google.protobuf.Genera
         internal_static_classrec_v1_WatchHeartbeat_descriptor,
         new java.lang.String[] { "Sequence", "Time", });
     descriptor.resolveAllFeaturesImmutable();
-    dev.classrec.v1.RecordingOuterClass.getDescriptor();
+    dev.classrec.v1.RecordingProto.getDescriptor();
     com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();
     com.google.rpc.StatusProto.getDescriptor();

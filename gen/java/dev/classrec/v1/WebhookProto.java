@@ -6,8 +6,8 @@
 package dev.classrec.v1;
 
 @com.google.protobuf.Generated
-public final class Webhook extends com.google.protobuf.GeneratedFile {
-  private Webhook() {}
+public final class WebhookProto extends com.google.protobuf.GeneratedFile {
+  private WebhookProto() {}
   static {
     com.google.protobuf.RuntimeVersion.validateProtobufGencodeVersion(
       com.google.protobuf.RuntimeVersion.RuntimeDomain.PUBLIC,
@@ -15,7 +15,7 @@ public final class Webhook extends com.google.protobuf.GeneratedFile {
       /* minor= */ 36,
       /* patch= */ 2,
       /* suffix= */ "",
-      "Webhook");
+      "WebhookProto");
   }
   public static void registerAllExtensions(
       com.google.protobuf.ExtensionRegistryLite registry) {
@@ -56,16 +56,16 @@ public final class Webhook extends com.google.protobuf.GeneratedFile {
       " \001(\004R\010sequence\0224\n\trecording\030\002 \001(\0132\026.clas" +
       "srec.v1.RecordingR\trecording\0222\n\005event\030\003 " +
       "\001(\0132\034.classrec.v1.ClassBeginEventR\005event" +
-      "Bz\n\017dev.classrec.v1P\001Z:github.com/classr" +
-      "ec/classrec/gen/go/classrec/v1;classrecv" +
-      "1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014Classrec" +
-      "::V1b\006proto3"
+      "B\210\001\n\017dev.classrec.v1B\014WebhookProtoP\001Z:gi" +
+      "thub.com/classrec/classrec/gen/go/classr" +
+      "ec/v1;classrecv1\252\002\013Classrec.V1\312\002\013Classre" +
+      "c\\V1\352\002\014Classrec::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
         new com.google.protobuf.Descriptors.FileDescriptor[] {
-          dev.classrec.v1.RecordingOuterClass.getDescriptor(),
-          dev.classrec.v1.RecordingServiceOuterClass.getDescriptor(),
+          dev.classrec.v1.RecordingProto.getDescriptor(),
+          dev.classrec.v1.RecordingServiceProto.getDescriptor(),
           com.google.protobuf.TimestampProto.getDescriptor(),
         });
     internal_static_classrec_v1_WebhookEvent_descriptor =
@@ -81,8 +81,8 @@ public final class Webhook extends com.google.protobuf.GeneratedFile {
         internal_static_classrec_v1_WebhookEventData_descriptor,
         new java.lang.String[] { "Sequence", "Recording", "Event", });
     descriptor.resolveAllFeaturesImmutable();
-    dev.classrec.v1.RecordingOuterClass.getDescriptor();
-    dev.classrec.v1.RecordingServiceOuterClass.getDescriptor();
+    dev.classrec.v1.RecordingProto.getDescriptor();
+    dev.classrec.v1.RecordingServiceProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();
   }
 

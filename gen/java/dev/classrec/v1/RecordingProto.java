@@ -6,8 +6,8 @@
 package dev.classrec.v1;
 
 @com.google.protobuf.Generated
-public final class RecordingOuterClass extends com.google.protobuf.GeneratedFile {
-  private RecordingOuterClass() {}
+public final class RecordingProto extends com.google.protobuf.GeneratedFile {
+  private RecordingProto() {}
   static {
     com.google.protobuf.RuntimeVersion.validateProtobufGencodeVersion(
       com.google.protobuf.RuntimeVersion.RuntimeDomain.PUBLIC,
@@ -15,7 +15,7 @@ public final class RecordingOuterClass extends com.google.protobuf.GeneratedFile
       /* minor= */ 36,
       /* patch= */ 2,
       /* suffix= */ "",
-      "RecordingOuterClass");
+      "RecordingProto");
   }
   public static void registerAllExtensions(
       com.google.protobuf.ExtensionRegistryLite registry) {
@@ -127,10 +127,10 @@ public final class RecordingOuterClass extends com.google.protobuf.GeneratedFile
       "LE_AUDITOR\020\004\022\033\n\027PARTICIPANT_ROLE_PATROL\020" +
       "\005*S\n\tMediaKind\022\032\n\026MEDIA_KIND_UNSPECIFIED" +
       "\020\000\022\024\n\020MEDIA_KIND_AUDIO\020\001\022\024\n\020MEDIA_KIND_V" +
-      "IDEO\020\002Bz\n\017dev.classrec.v1P\001Z:github.com/" +
-      "classrec/classrec/gen/go/classrec/v1;cla" +
-      "ssrecv1\252\002\013Classrec.V1\312\002\013Classrec\\V1\352\002\014Cl" +
-      "assrec::V1b\006proto3"
+      "IDEO\020\002B\212\001\n\017dev.classrec.v1B\016RecordingPro" +
+      "toP\001Z:github.com/classrec/classrec/gen/g" +
+      "o/classrec/v1;classrecv1\252\002\013Classrec.V1\312\002" +
+      "\013Classrec\\V1\352\002\014Classrec::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
