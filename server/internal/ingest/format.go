@@ -85,6 +85,10 @@ func (f format) mime(kind string) (mime string, ok bool) {
 			return known, f.rate == 48000 && f.channels == 2
 		case webrtc.MimeTypeH264: // the interleaved mode is not received (RFC 6184 section 6.4)
 			return known, f.rate == 90000 && f.param("packetization-mode") != "2"
+		case webrtc.MimeTypeH265: // one stream for all layers (RFC 7798 section 7.1)
+			return known, f.rate == 90000 && (f.param("tx-mode") == "" || f.param("tx-mode") == "SRST")
+		case webrtc.MimeTypePCMU, webrtc.MimeTypePCMA, webrtc.MimeTypeG722:
+			return known, f.rate == 8000 && f.channels <= 1
 		}
 		return known, f.rate == 90000
 	}
@@ -93,7 +97,10 @@ func (f format) mime(kind string) (mime string, ok bool) {
 
 // mimeTypes are the media types that can be received.
 func mimeTypes() []string {
-	return []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264}
+	return []string{
+		webrtc.MimeTypeOpus, webrtc.MimeTypePCMU, webrtc.MimeTypePCMA, webrtc.MimeTypeG722,
+		webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264, webrtc.MimeTypeAV1, webrtc.MimeTypeH265,
+	}
 }
 
 // videoCodecs are the names of those of video, audioCodecs those of audio.
