@@ -3,7 +3,6 @@
 package recording
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,11 +10,9 @@ import (
 // What rooms and lists tell is bounded before it is stored: whatever somebody in
 // a room sends, a record can be written, and read by clients, which take 4 MiB.
 const (
-	maxData         = 64 << 10 // bytes of a message's data
-	maxID           = 1 << 10  // bytes of a user's id
-	maxWarnings     = 32       // of one recording
-	maxWarningBytes = 256
-	maxFilesBytes   = 1 << 20 // of the files of one recording
+	maxData       = 64 << 10 // bytes of a message's data
+	maxID         = 1 << 10  // bytes of a user's id
+	maxFilesBytes = 1 << 20  // of the files of one recording
 )
 
 // cutText returns the beginning of a text, at most n bytes and whole runes, and
@@ -31,14 +28,4 @@ func cutText(text string, n int) string {
 		n--
 	}
 	return text[:n]
-}
-
-// addWarning returns warnings with one more, unless it is there or there are
-// enough.
-func addWarning(warnings []string, text string) []string {
-	text = cutText(text, maxWarningBytes)
-	if len(warnings) >= maxWarnings || slices.Contains(warnings, text) {
-		return warnings
-	}
-	return append(warnings, text)
 }

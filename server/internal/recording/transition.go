@@ -262,7 +262,9 @@ func (c change) revive(ev begun) bool {
 }
 
 // warn notes something odd for a reader, once.
-func (c change) warn(text string) { c.Recording.Warnings = addWarning(c.Recording.GetWarnings(), text) }
+func (c change) warn(text string) {
+	c.Recording.Warnings = appendWarning(c.Recording.GetWarnings(), text)
+}
 
 // beginAgain takes a ClassBegin that replaced the one of a running recording:
 // published again by us after the room lost its state, or by somebody else.

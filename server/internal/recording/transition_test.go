@@ -336,9 +336,11 @@ func TestKey_RequestHashOfDefaults(t *testing.T) {
 		change func(*classrecv1.StartRecordingRequest)
 		same   bool
 	}{
-		"record type":          {func(r *classrecv1.StartRecordingRequest) { r.RecordType = classrecv1.RecordType_RECORD_TYPE_LIST }, true},
-		"format":               {func(r *classrecv1.StartRecordingRequest) { r.Format = classrecv1.RecordingFormat_RECORDING_FORMAT_MKV }, true},
-		"layout":               {func(r *classrecv1.StartRecordingRequest) { r.Layout = classrecv1.RecordingLayout_RECORDING_LAYOUT_LANDSCAPE }, true},
+		"record type": {func(r *classrecv1.StartRecordingRequest) { r.RecordType = classrecv1.RecordType_RECORD_TYPE_LIST }, true},
+		"format":      {func(r *classrecv1.StartRecordingRequest) { r.Format = classrecv1.RecordingFormat_RECORDING_FORMAT_MKV }, true},
+		"layout": {func(r *classrecv1.StartRecordingRequest) {
+			r.Layout = classrecv1.RecordingLayout_RECORDING_LAYOUT_LANDSCAPE
+		}, true},
 		"chat":                 {func(r *classrecv1.StartRecordingRequest) { r.RecordChat = proto.Bool(true) }, true},
 		"nickname":             {func(r *classrecv1.StartRecordingRequest) { r.Nickname = "recorder" }, true},
 		"longest time":         {func(r *classrecv1.StartRecordingRequest) { r.MaxDuration = durationpb.New(time.Hour) }, true},
