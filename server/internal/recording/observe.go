@@ -102,7 +102,7 @@ func (w *worker) take(ctx context.Context, verdict verdict, rec *storev1.Record,
 		w.apply(ctx, rec.GetId(), begun{msg: msg, inList: seen.inList, gap: w.gap(rec, msg)})
 		w.view.loss, w.view.missed = kept, time.Time{}
 	case revives:
-		w.apply(ctx, seen.earlier.GetId(), begun{msg: msg, inList: seen.inList, gap: w.gapOf(seen.earlier, msg)})
+		w.apply(ctx, seen.earlier.GetId(), begun{msg: msg, inList: seen.inList, gap: w.gapOf(seen.earlier)})
 		w.view.doubt, w.view.missed = time.Time{}, time.Time{}
 	case adopts:
 		w.adopt(ctx, msg, seen.inList)
@@ -190,7 +190,7 @@ func (w *worker) gap(rec *storev1.Record, msg talkcloud.Message) *classrecv1.Rec
 }
 
 // gapOf is the gap of a recording that was taken for over since it was missed.
-func (w *worker) gapOf(rec *storev1.Record, msg talkcloud.Message) *classrecv1.RecordingGap {
+func (w *worker) gapOf(rec *storev1.Record) *classrecv1.RecordingGap {
 	return &classrecv1.RecordingGap{
 		StartTime: rec.GetRecording().GetStopTime(), EndTime: timestamppb.New(w.s.now()),
 		Reason: "ClassBegin was gone from the room for a while; the class was taken for over",

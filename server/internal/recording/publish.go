@@ -157,11 +157,11 @@ func (w *worker) delete(ctx context.Context, t *tenure, rec *storev1.Record) {
 // operate has a child send something; failed is called in run. What it does is
 // taken from the room's events alone, which are in order: it is over when that
 // event has come by, or when it has failed.
-func (w *worker) operate(ctx context.Context, t *tenure, adds bool, send func(context.Context, *room.Session) error, failed func(error)) {
+func (w *worker) operate(ctx context.Context, t *tenure, adds bool, send func(context.Context, *room.Session) error, failed func(error)) { //nolint:contextcheck // t's is made of ctx
 	waiting, end := context.WithCancel(t.ctx)
 	op, session := &operation{adds: adds, end: end}, w.session
 	w.op = op
-	w.child(ctx, func() func() { //nolint:contextcheck // t's is made of ctx
+	w.child(ctx, func() func() {
 		err := send(waiting, session)
 		end()
 		return func() {

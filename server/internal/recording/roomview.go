@@ -118,7 +118,7 @@ const (
 
 // owner returns whose class was seen.
 func (v roomView) owner(live *storev1.Record, s sighting) owner {
-	from := talkcloud.UserID(s.msg.FromID)
+	from := s.msg.FromID
 	join := talkcloud.UserID(live.GetJoin().GetUserId())
 	sent := live != nil && v.ours.id == live.GetId()
 	switch {
