@@ -59,33 +59,21 @@ func (r *Recorder) convertEach(ctx context.Context, ffmpeg, dir string, m *manif
 	return files, nil
 }
 
-// inMP4 reports whether MP4 holds a codec of video as it is.
-func inMP4(codec string) bool { return codec == codecH264 || codec == codecH265 || codec == codecAV1 }
-
-// mp4Product remuxes what MP4 can hold, and transcodes the rest.
+// mp4Product remuxes H264 and Opus and transcodes other video.
 func mp4Product(m *manifest, o *manifestOutput) product {
 	p := product{file: File{Name: trimExt(o.Name) + ".mp4", Duration: o.Duration, MediaType: "audio/mp4"}, muxer: "mp4"}
 	if m.options("").perUser() {
 		p.file.UserID = o.Streams[0].UserID
 	}
 	p.args = []string{"-map", "0", "-c:a", "copy", "-c:s", "mov_text"}
-	n, sounds := 0, 0
+	n := 0
 	for _, s := range o.Streams {
-		if s.Type == trackAudio {
-			if s.Codec != codecOpus {
-				p.args = append(p.args, fmt.Sprintf("-c:a:%d", sounds), "aac")
-			}
-			sounds++
-		}
 		if s.Type != trackVideo {
 			continue
 		}
 		p.file.MediaType = "video/mp4"
-		if inMP4(s.Codec) && !s.Resized {
+		if s.Codec == codecH264 && !s.Resized {
 			p.args = append(p.args, fmt.Sprintf("-c:v:%d", n), "copy")
-			if s.Codec == codecH265 {
-				p.args = append(p.args, fmt.Sprintf("-tag:v:%d", n), "hvc1") // what Safari plays
-			}
 		} else {
 			w, h := even(s.Width), even(s.Height)
 			p.args = append(p.args, fmt.Sprintf("-filter:v:%d", n), fmt.Sprintf(

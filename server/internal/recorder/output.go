@@ -113,32 +113,26 @@ func (o *output) addStream(s *stream) (*slot, error) {
 	return sl, nil
 }
 
-// block adds a frame to the open cluster, after silence where there is a hole in the sound.
-func (o *output) block(s *slot, f frame) error {
+// block adds a frame to the open cluster. ts is the time from the recording's beginning.
+func (o *output) block(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
 	if o.silence && s.Type == trackAudio {
-		quiet := frame{lasts: opusSilenceLength, key: true, data: silence(s.Codec)}
-		for ; s.end+opusSilenceLength+5*time.Millisecond <= f.ts; s.end += opusSilenceLength {
-			quiet.ts = s.end
-			if err := o.simple(s, quiet); err != nil {
+		for ; s.end+opusSilenceLength+5*time.Millisecond <= ts; s.end += opusSilenceLength {
+			if err := o.simple(s, s.end, opusSilenceLength, true, []byte(opusSilence)); err != nil {
 				return err
 			}
 		}
 	}
-	return o.simple(s, f)
+	return o.simple(s, ts, lasts, key, data)
 }
 
-// simple writes a frame. The times of a track rise, but for frames that are shown before those that they need.
-func (o *output) simple(s *slot, f frame) error {
-	ms := f.ts.Milliseconds()
-	if !f.reordered {
-		ms = max(ms, s.last+1)
-	}
-	if err := o.open(ms, f.key && s.Type == trackVideo); err != nil {
+func (o *output) simple(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
+	ms := max(ts.Milliseconds(), s.last+1)
+	if err := o.open(ms, key && s.Type == trackVideo); err != nil {
 		return err
 	}
-	o.cue(s, ms, f.key)
-	o.buf = appendSimpleBlock(o.buf, s.number, int16(ms-o.clusterTS), f.key, f.data)
-	o.advance(s, ms, f.lasts)
+	o.cue(s, ms, key)
+	o.buf = appendSimpleBlock(o.buf, s.number, int16(ms-o.clusterTS), key, data)
+	o.advance(s, ms, lasts)
 	return nil
 }
 
@@ -184,23 +178,20 @@ func (o *output) advance(s *slot, ms int64, lasts time.Duration) {
 	if lasts == 0 { // video: as long as the frame before, within reason
 		lasts = 40 * time.Millisecond
 		if s.last >= 0 {
-			lasts = min(max(time.Duration(ms-s.last)*time.Millisecond, 0), 100*time.Millisecond)
+			lasts = min(time.Duration(ms-s.last)*time.Millisecond, 100*time.Millisecond)
 		}
 	}
-	s.last = max(s.last, ms)
-	s.end = max(s.end, time.Duration(ms)*time.Millisecond+lasts)
+	s.last = ms
+	s.end = time.Duration(ms)*time.Millisecond + lasts
 	o.end = max(o.end, s.end)
 	o.frames++
 }
-
-// maxBack is how far before its cluster's time a block may be: times within a cluster have 16 bits and a sign.
-const maxBack = 10 * time.Second
 
 // open makes sure that a cluster is open that can hold a block at ms; fresh wants it to be a new one.
 func (o *output) open(ms int64, fresh bool) error {
 	if o.clusterAt >= 0 {
 		d := ms - o.clusterTS
-		if !fresh && d > -maxBack.Milliseconds() && d < clusterSpan.Milliseconds() && len(o.buf)-o.clusterAt < clusterBytes {
+		if !fresh && d >= 0 && d < clusterSpan.Milliseconds() && len(o.buf)-o.clusterAt < clusterBytes {
 			return nil
 		}
 		o.closeCluster()

@@ -113,9 +113,7 @@ func (rec *Recording) AddTrack(info TrackInfo) (*Track, error) {
 	}
 	t := newTrack(rec, info, codec, d, sender)
 	t.ignored = rec.opts.Type == TypeMP3 && info.Kind == Video
-	if !rec.joinLayers(t) {
-		rec.r.counts.track(info.Kind)
-	}
+	rec.r.counts.track(info.Kind)
 	rec.tracks = append(slices.Clip(rec.tracks), t) // the writer may be reading the old slice
 	return t, nil
 }
@@ -234,7 +232,7 @@ func (rec *Recording) since(at time.Time) time.Duration {
 }
 
 // push hands a frame to the writer; false when the queue is full, or the disk refuses.
-func (rec *Recording) push(f frame, data []byte) bool {
+func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *codecConfig, data []byte) bool {
 	if rec.failed() != nil {
 		return false
 	}
@@ -245,7 +243,7 @@ func (rec *Recording) push(f frame, data []byte) bool {
 		rec.mu.Unlock()
 		return false
 	}
-	b.add(f, data)
+	b.add(frame{track: t, config: config, ts: ts, lasts: lasts, key: key}, data)
 	full := len(b.data) >= kickBytes
 	rec.mu.Unlock()
 	if full {

@@ -48,10 +48,10 @@ func (w *writer) write(b *batch, last, noted bool) error {
 	sortByTime(w.order)
 	var newest time.Duration
 	if n := len(w.order); n > 0 {
-		newest = w.order[n-1].order
+		newest = w.order[n-1].ts
 	}
 	for _, f := range w.order {
-		if !last && !f.kept && f.order > newest-interleave {
+		if !last && !f.kept && f.ts > newest-interleave {
 			w.spare.add(f, f.data)
 			continue
 		}
@@ -128,7 +128,7 @@ func (w *writer) frame(f frame) error {
 			return err
 		}
 	}
-	return o.block(s, f)
+	return o.block(s, f.ts, f.lasts, f.key, f.data)
 }
 
 // reconfigure notes a change of the picture's size.

@@ -98,7 +98,7 @@ func (r *room) dropStream(st *stream) {
 	st.session.end()
 	if st.live {
 		st.live = false
-		r.deliver(everybody(), nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
+		r.deliver(talkcloud.ToAll, nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
 	}
 }
 
@@ -259,7 +259,7 @@ func (r *room) failSession(session *mediaSession, cause error) {
 	if errors.Is(cause, ingest.ErrBadOffer) {
 		reason = notAccepted(cause)
 	}
-	r.deliver(onlyUser(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
+	r.deliver(string(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
 }
 
 // tell sends the publisher a message of the media server.
@@ -268,7 +268,7 @@ func (m *mediaSession) tell(kind, sdp string) {
 	if sdp != "" {
 		mess["sdp"] = sdp
 	}
-	m.room.deliver(onlyUser(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
+	m.room.deliver(string(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
 		map[string]any{"streamId": m.stream.id, "mess": mess})
 }
 
@@ -320,7 +320,7 @@ func (m *mediaSession) Connected() {
 	}
 	if !st.live {
 		st.live = true
-		r.deliver(everybody(), nil, talkcloud.EventAddStream, st.announcement())
+		r.deliver(talkcloud.ToAll, nil, talkcloud.EventAddStream, st.announcement())
 	}
 }
 

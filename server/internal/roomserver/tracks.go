@@ -67,7 +67,7 @@ func (t *recordedTrack) follow(c *class) {
 	out, err := c.rec.AddTrack(recorder.TrackInfo{
 		UserID: string(t.session.user), StreamID: t.session.stream.id, Kind: kind,
 		MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, FmtpLine: codec.FmtpLine,
-		RequestKeyframe: t.in.RequestKeyframe, Simulcast: t.in.Simulcast(),
+		RequestKeyframe: t.in.RequestKeyframe,
 	})
 	if err != nil {
 		t.failed(err)

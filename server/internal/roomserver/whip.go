@@ -103,8 +103,7 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, r
 			return nil, refuse(codeFailure, reasonPayload, "user id is not text")
 		}
 		p.setProperties(properties, &role)
-		p.shown = p.role
-		r.admit(p, false, nil)
+		r.admit(p, nil)
 	}
 	st, err := r.addStream(p, publication{
 		Audio: json.RawMessage("true"), Video: json.RawMessage("true"), Attributes: json.RawMessage(`{"type":"video"}`),

@@ -62,11 +62,10 @@ func NarrowNetwork() Option { return func(s *Server) { s.narrow = true } }
 // Config changes the room server's configuration.
 func Config(change func(*roomserver.Config)) Option { return func(s *Server) { change(&s.cfg) } }
 
-// New starts a server. Unless an option says otherwise, its rooms forget everything with the last who leaves, as the
-// vendor's documents say of the platform, classes too.
+// New starts a server.
 func New(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, conns: make(map[net.Conn]struct{}), cfg: roomserver.Config{EnterpriseKey: Key, RoomEmptyTimeout: -1}}
+	s := &Server{tb: tb, conns: make(map[net.Conn]struct{}), cfg: roomserver.Config{EnterpriseKey: Key}}
 	for _, option := range options {
 		option(s)
 	}

@@ -344,8 +344,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-   * is longer is cut there, and the recording's warnings say so.
+   * a remove, the delete's data. Empty when there was none.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>
@@ -367,8 +366,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-   * is longer is cut there, and the recording's warnings say so.
+   * a remove, the delete's data. Empty when there was none.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>
@@ -1684,8 +1682,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-     * is longer is cut there, and the recording's warnings say so.
+     * a remove, the delete's data. Empty when there was none.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1706,8 +1703,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-     * is longer is cut there, and the recording's warnings say so.
+     * a remove, the delete's data. Empty when there was none.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1729,8 +1725,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-     * is longer is cut there, and the recording's warnings say so.
+     * a remove, the delete's data. Empty when there was none.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1748,8 +1743,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-     * is longer is cut there, and the recording's warnings say so.
+     * a remove, the delete's data. Empty when there was none.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1764,8 +1758,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
-     * is longer is cut there, and the recording's warnings say so.
+     * a remove, the delete's data. Empty when there was none.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>

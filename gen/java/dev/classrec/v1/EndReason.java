@@ -50,8 +50,7 @@ public enum EndReason
   /**
    * <pre>
    * ClassBegin was gone when the connection came back: the class ended while
-   * nobody of ours was there. Or it was begun again in a room that had lost it,
-   * and nobody came within ten minutes.
+   * nobody of ours was there.
    * </pre>
    *
    * <code>END_REASON_ENDED_WHILE_AWAY = 4;</code>
@@ -67,8 +66,7 @@ public enum EndReason
   END_REASON_ROOM_CLOSED(5),
   /**
    * <pre>
-   * The start was never confirmed: see failure. Without a failure: the platform
-   * confirmed it after it had been given up, and nobody asked for it again.
+   * The start was never confirmed: see failure.
    * </pre>
    *
    * <code>END_REASON_START_FAILED = 6;</code>
@@ -130,8 +128,7 @@ public enum EndReason
   /**
    * <pre>
    * ClassBegin was gone when the connection came back: the class ended while
-   * nobody of ours was there. Or it was begun again in a room that had lost it,
-   * and nobody came within ten minutes.
+   * nobody of ours was there.
    * </pre>
    *
    * <code>END_REASON_ENDED_WHILE_AWAY = 4;</code>
@@ -147,8 +144,7 @@ public enum EndReason
   public static final int END_REASON_ROOM_CLOSED_VALUE = 5;
   /**
    * <pre>
-   * The start was never confirmed: see failure. Without a failure: the platform
-   * confirmed it after it had been given up, and nobody asked for it again.
+   * The start was never confirmed: see failure.
    * </pre>
    *
    * <code>END_REASON_START_FAILED = 6;</code>

@@ -418,9 +418,7 @@ private static final long serialVersionUID = 0L;
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id; where its class was begun after all, that
-   * recording is returned. A field that spells out its default is the same
-   * payload as one that leaves it unset.
+   * start that failed frees its id.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -444,9 +442,7 @@ private static final long serialVersionUID = 0L;
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id; where its class was begun after all, that
-   * recording is returned. A field that spells out its default is the same
-   * payload as one that leaves it unset.
+   * start that failed frees its id.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1853,9 +1849,7 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id; where its class was begun after all, that
-     * recording is returned. A field that spells out its default is the same
-     * payload as one that leaves it unset.
+     * start that failed frees its id.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1878,9 +1872,7 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id; where its class was begun after all, that
-     * recording is returned. A field that spells out its default is the same
-     * payload as one that leaves it unset.
+     * start that failed frees its id.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1904,9 +1896,7 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id; where its class was begun after all, that
-     * recording is returned. A field that spells out its default is the same
-     * payload as one that leaves it unset.
+     * start that failed frees its id.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1926,9 +1916,7 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id; where its class was begun after all, that
-     * recording is returned. A field that spells out its default is the same
-     * payload as one that leaves it unset.
+     * start that failed frees its id.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1945,9 +1933,7 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id; where its class was begun after all, that
-     * recording is returned. A field that spells out its default is the same
-     * payload as one that leaves it unset.
+     * start that failed frees its id.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
