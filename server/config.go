@@ -166,6 +166,11 @@ type Config struct {
 	// FFmpeg is the program that makes MP4, MP3 and MIX. "": ffmpeg in PATH;
 	// where there is none, recordings that need it are refused.
 	FFmpeg string
+	// Conversions is how many recordings ffmpeg works on at once; the others
+	// wait. 0: 1.
+	Conversions int
+	// FFmpegThreads is how many threads each of its encoders has. 0: 2.
+	FFmpegThreads int
 
 	// WebhooksFile is a YAML file of endpoints that are told what happens to
 	// recordings; docs/webhooks.md has all of it:
@@ -265,6 +270,9 @@ func (c Config) validate() error {
 	errs := c.validateReplica()
 	errs = append(errs, c.Doors.validate()...)
 	errs = append(errs, c.RoomLimits.validate()...)
+	if c.Conversions < 0 || c.FFmpegThreads < 0 {
+		errs = append(errs, errors.New("--conversions and --ffmpeg-threads: must not be negative"))
+	}
 	if c.FilesBaseURL != "" {
 		if err := checkURL(c.FilesBaseURL); err != nil {
 			errs = append(errs, fmt.Errorf("--files-base-url: %w", err))

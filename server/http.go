@@ -85,6 +85,8 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 		UDPListen:     s.cfg.RoomUDPListen,
 		PublicIPs:     s.cfg.RoomPublicIPs,
 		FFmpegPath:    s.cfg.FFmpeg,
+		Conversions:   s.cfg.Conversions,
+		FFmpegThreads: s.cfg.FFmpegThreads,
 		CloseTimeout:  s.cfg.ShutdownTimeout / 3,
 		Now:           s.cfg.Rehearsal.Clock().Now,
 		Logger:        log,

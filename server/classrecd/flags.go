@@ -91,6 +91,8 @@ type serverFlags struct {
 	RoomsFile      string   `name:"rooms-file" placeholder:"FILE" help:"YAML file of rooms with passwords, mode 0600: rooms: {'42': {name: Maths, passwords: {teacher: …, student: …}}}. Roles: teacher, assistant, student, auditor, patrol. A room without passwords is open." group:"room"`
 	StrictRooms    bool     `name:"strict-rooms" help:"There are no rooms but those of --rooms-file." group:"room"`
 	FFmpeg         string   `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
+	Conversions    int      `name:"conversions" default:"1" placeholder:"N" help:"How many recordings ffmpeg works on at once; the others wait (${default})." group:"room"`
+	FFmpegThreads  int      `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"How many threads each of its encoders has (${default})." group:"room"`
 	Scenario       string   `placeholder:"FILE" help:"For tests: play from this YAML file what people do in rooms, what goes wrong with the platform, and how time moves on; docs/scenario.md has the format." group:"room"`
 
 	WebhooksFile string `name:"webhooks-file" placeholder:"FILE" help:"YAML file of endpoints that are told of recordings, mode 0600: endpoints: [{name: crm, url: 'https://…', secrets: [whsec_…]}]." group:"webhooks"`
@@ -172,6 +174,8 @@ func (f *serverFlags) config() server.Config {
 		RoomsFile:           f.RoomsFile,
 		StrictRooms:         f.StrictRooms,
 		FFmpeg:              f.FFmpeg,
+		Conversions:         f.Conversions,
+		FFmpegThreads:       f.FFmpegThreads,
 		WebhooksFile:        f.WebhooksFile,
 		MaxRecordings:       orForever(f.MaxRecordings),
 		MaxRooms:            orForever(f.MaxRooms),

@@ -3,18 +3,14 @@
 package recorder
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"time"
-)
 
-// ffmpegWait is how long a canceled ffmpeg may take to go.
-const ffmpegWait = 5 * time.Second
+	"github.com/classrec/classrec/server/internal/ffmpeg"
+)
 
 // product is a file that ffmpeg makes.
 type product struct {
@@ -27,7 +23,7 @@ type product struct {
 func (r *Recorder) convert(ctx context.Context, dir string, m *manifest) ([]File, error) {
 	opts := m.options(dir)
 	what, _ := opts.converts()
-	ffmpeg, err := r.ffmpeg(what)
+	program, err := r.ffmpeg(what)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConvert, err)
 	}
@@ -38,19 +34,19 @@ func (r *Recorder) convert(ctx context.Context, dir string, m *manifest) ([]File
 		return nil, fmt.Errorf("%w: %w", ErrConvert, ctx.Err())
 	}
 	if opts.mixes() {
-		return r.mix(ctx, ffmpeg, dir, m)
+		return r.mix(ctx, program, dir, m)
 	}
-	return r.convertEach(ctx, ffmpeg, dir, m)
+	return r.convertEach(ctx, program, dir, m)
 }
 
 // convertEach makes an MP4 of each recorded file.
-func (r *Recorder) convertEach(ctx context.Context, ffmpeg, dir string, m *manifest) (files []File, err error) {
+func (r *Recorder) convertEach(ctx context.Context, program ffmpeg.Program, dir string, m *manifest) (files []File, err error) {
 	for i := range m.Outputs {
 		o := &m.Outputs[i]
 		if o.Frames == 0 {
 			continue
 		}
-		made, err := r.run(ctx, ffmpeg, dir, []string{"-copyts", "-i", o.Name}, []product{mp4Product(m, o)})
+		made, err := r.run(ctx, program, dir, []string{"-copyts", "-i", o.Name}, []product{mp4Product(m, o)})
 		if err != nil {
 			return nil, err
 		}
@@ -61,15 +57,17 @@ func (r *Recorder) convertEach(ctx context.Context, ffmpeg, dir string, m *manif
 
 // mp4Product remuxes H264 and Opus and transcodes other video.
 func mp4Product(m *manifest, o *manifestOutput) product {
-	p := product{file: o.facts(m), muxer: "mp4"}
-	p.file.Name, p.file.MediaType = trimExt(o.Name)+".mp4", "audio/mp4"
+	p := product{file: File{Name: trimExt(o.Name) + ".mp4", Duration: o.Duration, MediaType: "audio/mp4"}, muxer: "mp4"}
+	if m.options("").perUser() {
+		p.file.UserID = o.Streams[0].UserID
+	}
 	p.args = []string{"-map", "0", "-c:a", "copy", "-c:s", "mov_text"}
 	n := 0
 	for _, s := range o.Streams {
 		if s.Type != trackVideo {
 			continue
 		}
-		p.file.MediaType, p.file.VideoCodec = "video/mp4", "H264"
+		p.file.MediaType = "video/mp4"
 		if s.Codec == codecH264 && !s.Resized {
 			p.args = append(p.args, fmt.Sprintf("-c:v:%d", n), "copy")
 		} else {
@@ -94,21 +92,21 @@ func x264(stream string) []string {
 const converting = ".converting-"
 
 // run is the function, counted.
-func (r *Recorder) run(ctx context.Context, ffmpeg, dir string, inputs []string, products []product) ([]File, error) {
+func (r *Recorder) run(ctx context.Context, program ffmpeg.Program, dir string, inputs []string, products []product) ([]File, error) {
 	ended := r.counts.conversion()
-	files, err := run(ctx, ffmpeg, dir, inputs, products)
+	files, err := run(ctx, program, dir, inputs, products)
 	ended(err)
 	return files, err
 }
 
 // run makes products in one run of ffmpeg. They get their names when all of them are whole. Until then their names are
 // this run's alone: when a process is killed, its ffmpeg goes on beside that of the next one.
-func run(ctx context.Context, ffmpeg, dir string, inputs []string, products []product) (files []File, err error) {
-	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-y"}, inputs...)
+func run(ctx context.Context, program ffmpeg.Program, dir string, inputs []string, products []product) (files []File, err error) {
+	args := append([]string{"-y"}, inputs...)
 	prefix := converting + rand.Text() + "-"
 	temporary := func(p product) string { return prefix + p.file.Name }
 	for _, p := range products {
-		args = append(args, p.args...)
+		args = append(append(args, program.Bounded()...), p.args...)
 		args = append(args, "-f", p.muxer, temporary(p))
 	}
 	defer func() {
@@ -118,43 +116,28 @@ func run(ctx context.Context, ffmpeg, dir string, inputs []string, products []pr
 			}
 		}
 	}()
-	cmd := exec.CommandContext(ctx, ffmpeg, args...)
-	cmd.Dir = dir
-	cmd.WaitDelay = ffmpegWait
-	var stderr tail
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, fmt.Errorf("%w: ffmpeg: %w: %s", ErrConvert, err, stderr.String())
+	if err := program.Run(ctx, dir, args...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConvert, err)
 	}
 	for _, p := range products {
-		path := filepath.Join(dir, p.file.Name)
-		if err := os.Rename(filepath.Join(dir, temporary(p)), path); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConvert, err)
+		if err := finished(dir, temporary(p), &p.file); err != nil {
+			return nil, err
 		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConvert, err)
-		}
-		p.file.Size = info.Size()
 		files = append(files, p.file)
 	}
 	return files, nil
 }
 
-// tail keeps the last of what is written to it.
-type tail struct{ buf []byte }
-
-const tailSize = 2 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.buf = append(t.buf, p...)
-	if n := len(t.buf); n > tailSize {
-		t.buf = append(t.buf[:0], t.buf[n-tailSize:]...)
+// finished gives a file that is whole its name.
+func finished(dir, temporary string, file *File) error {
+	path := filepath.Join(dir, file.Name)
+	if err := os.Rename(filepath.Join(dir, temporary), path); err != nil {
+		return fmt.Errorf("%w: %w", ErrConvert, err)
 	}
-	return len(p), nil
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConvert, err)
+	}
+	file.Size = info.Size()
+	return nil
 }
-
-func (t *tail) String() string { return string(bytes.TrimSpace(t.buf)) }

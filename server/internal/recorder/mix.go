@@ -4,117 +4,95 @@ package recorder
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
-	"strings"
+	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/classrec/classrec/server/internal/ffmpeg"
+	"github.com/classrec/classrec/server/internal/mixer"
 )
 
-// mix makes one picture and one sound of all that was recorded.
-func (r *Recorder) mix(ctx context.Context, ffmpeg, dir string, m *manifest) ([]File, error) {
-	inputs, products := mixCommand(m)
-	if len(products) == 0 {
-		return nil, nil
+// mix makes one picture and one sound of all that was recorded. What is left out becomes a warning of the recording.
+func (r *Recorder) mix(ctx context.Context, program ffmpeg.Program, dir string, m *manifest) (files []File, err error) {
+	ended := r.counts.conversion()
+	defer func() { ended(err) }()
+	states, err := loadStates(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConvert, err)
 	}
-	return r.run(ctx, ffmpeg, dir, inputs, products)
+	job := mixer.Job{
+		Dir: dir, Prefix: converting + rand.Text() + "-", FFmpeg: program, Portrait: m.Layout == Portrait,
+		States: states, Logger: r.cfg.Logger,
+	}
+	job.Inputs, job.Length = mixInputs(m)
+	job.MP3 = job.Prefix + "recording.mp3"
+	if m.Type == TypeMix {
+		job.MP4 = job.Prefix + "recording.mp4"
+	}
+	defer func() {
+		for _, name := range []string{job.MP3, job.MP4} {
+			if err != nil && name != "" {
+				_ = os.Remove(filepath.Join(dir, name)) // may not be there
+			}
+		}
+	}()
+	made, err := mixer.Run(ctx, job)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConvert, err)
+	}
+	for _, w := range made.Warnings {
+		m.warn(w)
+	}
+	if made.MP4 {
+		f := File{Name: "recording.mp4", Duration: job.Length, MediaType: "video/mp4"}
+		if err := finished(dir, job.MP4, &f); err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	if made.MP3 {
+		f := File{Name: "recording.mp3", Duration: job.Length, MediaType: "audio/mpeg"}
+		if err := finished(dir, job.MP3, &f); err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
 }
 
-// mixCommand arranges everybody in one picture and one sound. Each stream is an input of its own, so that
-// ffmpeg reads each as far as it needs, and memory stays bounded when someone leaves early or is mute for long.
-func mixCommand(m *manifest) (inputs []string, products []product) {
-	type source struct {
-		file   string
-		stream int
-	}
-	var videos, audios []source
-	var length time.Duration
-	for _, o := range m.Outputs {
+// mixInputs are the tracks as they were recorded, and the length of the class.
+func mixInputs(m *manifest) (inputs []mixer.Input, length time.Duration) {
+	for i := range m.Outputs {
+		o := &m.Outputs[i]
 		if o.Frames == 0 {
 			continue
 		}
 		length = max(length, o.Duration)
-		for i, s := range o.Streams {
-			switch s.Type {
-			case trackVideo:
-				videos = append(videos, source{o.Name, i})
-			case trackAudio:
-				audios = append(audios, source{o.Name, i})
+		for n, s := range o.Streams {
+			if s.Type == trackSubtitle || s.Type == trackVideo && m.Type == TypeMP3 {
+				continue
 			}
+			in := mixer.Input{
+				File: o.Name, Stream: n, Video: s.Type == trackVideo, User: s.UserID, End: o.Duration,
+				Width: s.Width, Height: s.Height, Resized: s.Resized,
+			}
+			for _, p := range s.Parts {
+				in.Parts = append(in.Parts, mixer.Part{Stream: p.StreamID, From: p.From})
+			}
+			if len(in.Parts) == 0 { // recorded by an earlier version
+				in.Parts = []mixer.Part{{Stream: s.StreamID}}
+			}
+			inputs = append(inputs, in)
 		}
 	}
-	if m.Type == TypeMP3 {
-		videos = nil
-	}
-	inputs = []string{"-copyts"}
-	var graph []string
-	n := 0
-	var mixed strings.Builder
-	for i, a := range audios {
-		inputs = append(inputs, "-vn", "-i", a.file)
-		graph = append(graph, fmt.Sprintf("[%d:%d]aresample=48000:async=1:first_pts=0[a%d]", n, a.stream, i))
-		fmt.Fprintf(&mixed, "[a%d]", i)
-		n++
-	}
-	if len(audios) > 0 {
-		end := ",anull[sound]"
-		if m.Type == TypeMix {
-			end = ",asplit[sound][sound2]"
-		}
-		graph = append(graph, fmt.Sprintf("%samix=inputs=%d:duration=longest:normalize=0,alimiter=limit=0.95:level=0%s",
-			&mixed, len(audios), end))
-		products = append(products, product{
-			file: File{Name: "recording.mp3", Duration: length, MediaType: "audio/mpeg"}, muxer: "mp3",
-			args: []string{"-map", "[sound]", "-c:a", "libmp3lame", "-b:a", "96k"},
-		})
-	}
-	if m.Type == TypeMP3 {
-		return inputs, withGraph(products, graph)
-	}
-	width, height := 1280, 720
-	if m.Layout == Portrait {
-		width, height = height, width
-	}
-	base := "base"
-	graph = append(graph, fmt.Sprintf("color=c=black:s=%dx%d:r=25:d=%.3f[base]", width, height, length.Seconds()))
-	columns, rows := grid(len(videos), m.Layout)
-	cw, ch := width/columns, height/rows
-	for i, v := range videos {
-		inputs = append(inputs, "-reinit_filter", "0", "-an", "-i", v.file)
-		graph = append(graph,
-			fmt.Sprintf("[%d:%d]scale=%d:%d:force_original_aspect_ratio=decrease,setsar=1[v%d]", n, v.stream, cw, ch, i),
-			fmt.Sprintf("[%s][v%d]overlay=x=%d+(%d-w)/2:y=%d+(%d-h)/2:eof_action=pass[o%d]",
-				base, i, i%columns*cw, cw, i/columns*ch, ch, i))
-		base = fmt.Sprintf("o%d", i)
-		n++
-	}
-	graph = append(graph, fmt.Sprintf("[%s]format=yuv420p[picture]", base))
-	p := product{
-		file: File{Name: "recording.mp4", Duration: length, MediaType: "video/mp4"}, muxer: "mp4",
-		args: append([]string{"-map", "[picture]"}, x264("")...),
-	}
-	if len(audios) > 0 {
-		p.args = append(p.args, "-map", "[sound2]", "-c:a", "aac", "-b:a", "128k")
-	}
-	p.args = append(p.args, "-movflags", "+faststart")
-	return inputs, withGraph(append([]product{p}, products...), graph)
+	return inputs, length
 }
 
-// withGraph puts the filter graph before the first product's options.
-func withGraph(products []product, graph []string) []product {
-	if len(products) > 0 {
-		products[0].args = append([]string{"-filter_complex", strings.Join(graph, ";")}, products[0].args...)
-	}
-	return products
-}
-
-// grid says how n pictures are arranged: two side by side or one above the other, more in a grid.
-func grid(n int, layout Layout) (columns, rows int) {
-	columns, rows = 1, 1
-	for columns*rows < n {
-		if (layout == Landscape) == (columns <= rows) {
-			columns++
-		} else {
-			rows++
-		}
-	}
-	return columns, rows
+// warn adds to what the recording says of itself.
+func (m *manifest) warn(text string) {
+	n := notes{warnings: m.Warnings}
+	n.warn(text)
+	m.Warnings = n.warnings
 }

@@ -29,8 +29,8 @@
 //
 // # Which files there are
 //
-//	TypeList  <nickname>.mkv or .webm for each publisher, chat.vtt. A second stream of the same kind at the same
-//	          time (a shared screen), or another person of that name, goes into <nickname>-2.mkv and so on.
+//	TypeList  <user>.mkv or .webm for each publisher, chat.vtt. A second stream of the same kind at the same
+//	          time (a shared screen), or another codec after a reconnect, goes into <user>-2.mkv and so on.
 //	TypeFile  recording.mkv or .webm with all tracks, and the chat as a subtitle track.
 //	MP4       the same, converted.
 //	TypeMP3   recording.mp3, chat.vtt
@@ -52,8 +52,9 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
+
+	"github.com/classrec/classrec/server/internal/ffmpeg"
 )
 
 // Config holds what all recordings have in common. The zero value is usable.
@@ -64,8 +65,10 @@ type Config struct {
 	FlushInterval time.Duration
 	// QueueBytes bounds the media of one recording that waits for the disk; 0 means 32 MiB.
 	QueueBytes int
-	// Conversions is how many ffmpeg processes run at a time; others wait. 0 means 2.
+	// Conversions is how many recordings are converted at a time; others wait. 0 means 1.
 	Conversions int
+	// FFmpegThreads bounds the threads of each encoder; 0 means 2.
+	FFmpegThreads int
 	// MayWrite is asked before media are written; an error has the same effect as a disk that refuses. It should wrap a
 	// syscall.Errno, which says that it may pass. What is buffered when a recording is stopped is written without
 	// asking. nil means always.
@@ -94,7 +97,7 @@ func New(cfg Config) *Recorder {
 		cfg.QueueBytes = 32 << 20
 	}
 	if cfg.Conversions <= 0 {
-		cfg.Conversions = 2
+		cfg.Conversions = 1
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -122,17 +125,17 @@ func (r *Recorder) Check(opts Options) error {
 	return err
 }
 
-// ffmpeg returns the program's path.
-func (r *Recorder) ffmpeg(what string) (string, error) {
+// ffmpeg returns the program.
+func (r *Recorder) ffmpeg(what string) (ffmpeg.Program, error) {
 	name := r.cfg.FFmpegPath
 	if name == "" {
 		name = "ffmpeg"
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("%w %s, and is not installed", ErrNeedsFFmpeg, what)
+		return ffmpeg.Program{}, fmt.Errorf("%w %s, and is not installed", ErrNeedsFFmpeg, what)
 	}
-	return path, nil
+	return ffmpeg.Program{Path: path, Threads: r.cfg.FFmpegThreads}, nil
 }
 
 // Start begins a recording: it makes the directory and writes the manifest. It fails as Check does, and when the
@@ -180,20 +183,6 @@ func Describe(dir string) (Options, error) {
 	o := m.options(dir)
 	o.Chat = m.Chat
 	return o, nil
-}
-
-// FileNames returns the names of the media files of the recording in dir as they were recorded, without their extensions,
-// and those that it had to avoid itself. ErrNoManifest when there is none.
-func FileNames(dir string) ([]string, error) {
-	m, err := loadManifest(dir)
-	if err != nil {
-		return nil, err
-	}
-	names := slices.Clone(m.Avoid)
-	for i := range m.Outputs {
-		names = append(names, trimExt(m.Outputs[i].Name))
-	}
-	return names, nil
 }
 
 // Recover finishes what a crash left in dir: it cuts half-written ends, gives the files their duration and

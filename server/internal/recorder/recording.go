@@ -40,6 +40,7 @@ type Recording struct {
 	stopped bool
 	dropped int // frames, since the last flush
 	notes   notes
+	states  []StreamState
 
 	err  atomic.Pointer[error] // why the disk refuses, while it does
 	kick chan struct{}
@@ -78,7 +79,6 @@ func newRecording(r *Recorder, opts Options, m *manifest) *Recording {
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	rec.writer = newWriter(r, opts, m)
-	rec.writer.gap, rec.writer.warn = rec.noteGap, rec.noteWarning
 	return rec
 }
 
@@ -271,7 +271,6 @@ func (rec *Recording) run() {
 			rec.flush(false)
 		case <-rec.stop:
 			rec.flush(true)
-			rec.takeNotes()
 			rec.fail(rec.writer.finish(rec.refusal.first))
 			return
 		}
@@ -310,6 +309,7 @@ func (rec *Recording) flush(last bool) {
 		rec.opts.Logger.Warn("recording: the disk is too slow, frames were dropped", "frames", dropped, "dir", rec.opts.Dir)
 	}
 	noted := rec.takeNotes()
+	rec.takeStates()
 	switch {
 	case rec.failed() == nil:
 		if err := rec.r.mayWrite(); err != nil && !last {

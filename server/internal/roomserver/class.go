@@ -76,6 +76,7 @@ func (r *room) announceClass(p *participant, m talkcloud.Message, c *class, ack 
 	}
 	r.endClass()
 	r.class.Store(c)
+	r.noteStreams(nil)
 	return nil
 }
 

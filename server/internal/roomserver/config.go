@@ -40,6 +40,9 @@ type Config struct {
 	// FFmpegPath is the program that makes mp4, MP3 and MIX. "" = ffmpeg in PATH. Without it, classes that ask for
 	// those are refused, and all others work.
 	FFmpegPath string
+	// Conversions is how many recordings ffmpeg works on at once (1), and FFmpegThreads how many threads each of its
+	// encoders has (2).
+	Conversions, FFmpegThreads int
 
 	// MaxRooms is how many rooms may have somebody in them at once (20,000). More are refused.
 	MaxRooms int

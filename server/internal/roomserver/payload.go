@@ -204,6 +204,7 @@ type signal struct {
 	candidate string
 	mid       string
 	line      int
+	config    json.RawMessage // of updatestream
 }
 
 func decodeSignal(raw json.RawMessage) (signal, error) {
@@ -220,11 +221,13 @@ func decodeSignal(raw json.RawMessage) (signal, error) {
 		Candidate json.RawMessage  `json:"candidate"`
 		Mid       talkcloud.Scalar `json:"sdpMid"`
 		Line      talkcloud.Scalar `json:"sdpMLineIndex"`
+		Config    json.RawMessage  `json:"config"`
 	}
 	if err := decodeObject(p.Msg, &msg); err != nil {
 		return signal{}, err
 	}
 	s := signal{stream: p.StreamID.String(), kind: msg.Type.String(), sdp: msg.SDP.String()}
+	s.config = msg.Config
 	if s.kind == "" && len(msg.Candidate) > 0 {
 		s.kind = "candidate"
 	}

@@ -32,6 +32,7 @@ func (p *participant) setProperty(payload json.RawMessage, ack ackFunc) error {
 	answer(ack, ok)
 	for i, target := range targets {
 		target.setProperties(changed[i], roleOf(changed[i]))
+		r.noteStreams(target)
 		event := struct {
 			ID         talkcloud.UserID           `json:"id"`
 			FromID     talkcloud.UserID           `json:"fromID"`

@@ -104,7 +104,10 @@ func New(cfg Config) (*Server, error) {
 		finishers: make(chan struct{}, cfg.Finalizers), converters: make(chan struct{}, cfg.Finalizers),
 		space: space{dir: cfg.Dir, min: cfg.MinFree},
 	}
-	s.recorder = recorder.New(recorder.Config{FFmpegPath: cfg.FFmpegPath, MayWrite: s.space.check, Logger: cfg.Logger})
+	s.recorder = recorder.New(recorder.Config{
+		FFmpegPath: cfg.FFmpegPath, Conversions: cfg.Conversions, FFmpegThreads: cfg.FFmpegThreads,
+		MayWrite: s.space.check, Logger: cfg.Logger,
+	})
 	var err error
 	if s.archive, err = openArchive(cfg.Dir, cfg.Logger); err != nil {
 		return nil, fmt.Errorf("room server: %w", err)

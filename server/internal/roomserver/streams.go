@@ -27,6 +27,7 @@ type stream struct {
 	whip        bool
 	live        bool          // its media are connected, and the room has been told
 	session     *mediaSession // the latest offer's; nil before the first
+	muted       muting
 }
 
 // mediaSession is one peer connection of a stream. It is the peer's ingest.Handler.
@@ -98,6 +99,7 @@ func (r *room) dropStream(st *stream) {
 	st.session.end()
 	if st.live {
 		st.live = false
+		r.noteStream(st)
 		r.deliver(talkcloud.ToAll, nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
 	}
 }
@@ -174,15 +176,28 @@ func (p *participant) signalStream(payload json.RawMessage, ack ackFunc) error {
 		err = p.answerOffer(sig)
 	case "candidate":
 		err = p.addCandidate(sig)
-	default: // updatestream, which tells of muting, and whatever else: media show it by themselves
-		p.room.mu.Lock()
-		_, err = p.room.ownStream(p, sig.stream)
-		p.room.mu.Unlock()
+	default:
+		err = p.muteStream(sig)
 	}
 	if err == nil {
 		answer(ack, ok)
 	}
 	return err
+}
+
+// muteStream takes an updatestream, which tells of muting; whatever else is sent of a stream changes nothing.
+func (p *participant) muteStream(sig signal) error {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	st, err := p.room.ownStream(p, sig.stream)
+	if err != nil {
+		return err
+	}
+	before := st.muted
+	if st.muted = before.updated(sig.config); st.live && st.muted != before {
+		p.room.noteStream(st)
+	}
+	return nil
 }
 
 // addCandidate passes on a trickled candidate. One that cannot be used is no matter: none is needed.
@@ -320,6 +335,7 @@ func (m *mediaSession) Connected() {
 	}
 	if !st.live {
 		st.live = true
+		r.noteStream(st)
 		r.deliver(talkcloud.ToAll, nil, talkcloud.EventAddStream, st.announcement())
 	}
 }

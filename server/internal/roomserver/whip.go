@@ -52,7 +52,7 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 			Status: http.StatusInsufficientStorage, Message: refusalOf(s.over(limitDisk, "the disk is nearly full")).Message,
 		}
 	}
-	session, err := s.enterByWHIP(roomID, userID, role)
+	session, err := s.enterByWHIP(roomID, userID, role, whipSource(r.URL))
 	if err != nil {
 		s.dismiss()
 		status := http.StatusForbidden
@@ -83,8 +83,20 @@ func whipTarget(u *url.URL) (talkcloud.RoomID, talkcloud.UserID, error) {
 	return talkcloud.RoomID(room), talkcloud.UserID(user), nil
 }
 
+// whipSource is what a WHIP publisher shows: ?type=screen, media or file as in the vendor's publish, or else a camera.
+func whipSource(u *url.URL) publication {
+	source := u.Query().Get("type")
+	switch source {
+	case "screen", "media", "file":
+	default:
+		source = "video"
+	}
+	attributes := json.RawMessage(`{"type":"` + source + `"}`)
+	return publication{Audio: json.RawMessage("true"), Video: json.RawMessage("true"), Attributes: attributes}
+}
+
 // enterByWHIP gives a stream to the participant of that name, who comes into being for it when not there yet.
-func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, role int) (*whipSession, error) {
+func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, role int, pub publication) (*whipSession, error) {
 	r, err := s.lockRoom(roomID, false)
 	if err != nil {
 		return nil, err
@@ -105,9 +117,7 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, r
 		p.setProperties(properties, &role)
 		r.admit(p, nil)
 	}
-	st, err := r.addStream(p, publication{
-		Audio: json.RawMessage("true"), Video: json.RawMessage("true"), Attributes: json.RawMessage(`{"type":"video"}`),
-	})
+	st, err := r.addStream(p, pub)
 	if err != nil {
 		return nil, err // somebody with streams is there, so the room is not left empty
 	}
