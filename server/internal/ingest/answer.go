@@ -3,243 +3,206 @@
 package ingest
 
 import (
-	"context"
+	"crypto/rand"
 	"fmt"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
+
+	"github.com/classrec/classrec/server/internal/transport"
 )
 
-// Pion answers one transport, and of each of its sections one stream. So it is given an offer of its own: the accepted
-// sections of a transport, each with the chosen formats only, all bundled, and one section for each declared stream.
-// Its answers are put together for the publisher: one section for each that was offered, in that order (RFC 3264 section
-// 6), with port 0 for those refused.
+// The header extensions that are received (RFC 8285), by what they are for.
+const (
+	extMID         = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	extRID         = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	extRepairedRID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+	extTWCC        = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+)
 
-// attributesOurs are those that are set anew for pion.
-func attributesOurs() []string {
-	return []string{
-		sdp.AttrKeyMID, "ice-ufrag", "ice-pwd", "fingerprint", "rtpmap", "fmtp", "rtcp-fb", sdp.AttrKeySSRC, sdp.AttrKeySSRCGroup,
-		"rid", "simulcast", "bundle-only", sdp.AttrKeySendRecv, sdp.AttrKeySendOnly, sdp.AttrKeyRecvOnly, sdp.AttrKeyInactive,
-		sdp.AttrKeyMsid, "candidate", "end-of-candidates", "setup",
-	}
-}
-
-// forPion is the offer of one transport.
-func (o *offer) forPion(sections []*section) (string, error) {
-	d := &sdp.SessionDescription{
-		Origin: o.session.Origin, SessionName: o.session.SessionName, TimeDescriptions: o.session.TimeDescriptions,
-	}
-	for _, a := range o.session.Attributes {
-		if a.Key == sdp.AttrKeyExtMapAllowMixed || a.Key == "ice-options" || a.Key == sdp.AttrKeyICELite {
-			d.Attributes = append(d.Attributes, a)
-		}
-	}
-	bundle := "BUNDLE"
-	for _, s := range sections {
-		d.MediaDescriptions = append(d.MediaDescriptions, s.forPion(o.session)...)
-	}
-	for _, m := range d.MediaDescriptions {
-		mid, _ := m.Attribute(sdp.AttrKeyMID)
-		bundle += " " + mid
-	}
-	d.WithValueAttribute(sdp.AttrKeyGroup, bundle)
-	text, err := d.Marshal()
+// answer makes the complete answer: one section for each that was offered, in that order (RFC 3264 section 6), with
+// port 0 for those refused, and every candidate of ours.
+func (p *Peer) answer(t *transport.Transport) (string, error) {
+	id, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadOffer, err)
+		return "", fmt.Errorf("make answer: %w", err)
 	}
-	return string(text), nil
-}
-
-// forPion is a section, once for each stream that it declares.
-func (s *section) forPion(d *sdp.SessionDescription) []*sdp.MediaDescription {
-	streams := s.streams
-	if len(streams) == 0 {
-		streams = []ssrcSet{{}}
-	}
-	var out []*sdp.MediaDescription
-	for i, stream := range streams {
-		m := s.common(d, s.labelOf(i))
-		for _, a := range stream.repairs {
-			m.WithValueAttribute(a.Key, a.Value)
-		}
-		if msid := stream.msid; msid != "" {
-			m.WithValueAttribute(sdp.AttrKeyMsid, msid)
-		} else if msid, ok := s.media.Attribute(sdp.AttrKeyMsid); ok {
-			m.WithValueAttribute(sdp.AttrKeyMsid, msid)
-		} else if len(s.rids) > 0 {
-			m.WithValueAttribute(sdp.AttrKeyMsid, "- "+s.label) // without one pion knows no rids
-		}
-		if stream.ssrc != "" {
-			m.WithValueAttribute(sdp.AttrKeySSRC, stream.ssrc+" cname:publisher")
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-// labelOf names the section of the i-th stream towards pion.
-func (s *section) labelOf(i int) string {
-	if i == 0 {
-		return s.label
-	}
-	return s.label + "." + strconv.Itoa(i)
-}
-
-// common is what the sections of all streams have in common.
-func (s *section) common(d *sdp.SessionDescription, label string) *sdp.MediaDescription {
-	m := &sdp.MediaDescription{
-		MediaName: sdp.MediaName{
-			Media: s.kind(), Port: sdp.RangedPort{Value: 9}, Protos: []string{"UDP", "TLS", "RTP", "SAVPF"},
+	d := &sdp.SessionDescription{
+		Origin: sdp.Origin{
+			Username: "-", SessionID: id.Uint64(), SessionVersion: 1, NetworkType: "IN", AddressType: "IP4", UnicastAddress: "127.0.0.1",
 		},
-		ConnectionInformation: &sdp.ConnectionInformation{NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"}},
+		SessionName: "-", TimeDescriptions: []sdp.TimeDescription{{}},
 	}
-	m.WithValueAttribute(sdp.AttrKeyMID, label).WithValueAttribute("ice-ufrag", s.ice.ufrag).WithValueAttribute("ice-pwd", s.ice.pwd)
-	m.WithValueAttribute("fingerprint", s.ice.fingerprint)
-	direction := sdp.AttrKeyInactive
-	if s.sends {
-		direction = sdp.AttrKeySendOnly
+	d.WithPropertyAttribute(sdp.AttrKeyICELite)
+	if _, ok := p.offer.session.Attribute(sdp.AttrKeyExtMapAllowMixed); ok {
+		d.WithPropertyAttribute(sdp.AttrKeyExtMapAllowMixed)
 	}
-	m.WithPropertyAttribute(direction)
-	for _, f := range s.chosen {
-		pt := strconv.Itoa(int(f.pt))
-		m.MediaName.Formats = append(m.MediaName.Formats, pt)
-		m.WithValueAttribute("rtpmap", f.rtpmap())
-		if f.fmtp != "" {
-			m.WithValueAttribute("fmtp", pt+" "+f.fmtp)
-		}
-	}
-	for _, rid := range s.rids {
-		m.WithValueAttribute("rid", rid+" send")
-	}
-	if len(s.rids) > 0 {
-		m.WithValueAttribute("simulcast", "send "+strings.Join(s.rids, ";"))
-	}
-	for _, a := range s.media.Attributes {
-		if !slices.Contains(attributesOurs(), a.Key) || a.Key == "rtcp-fb" && s.speaksOf(a.Value) ||
-			a.Key == "candidate" || a.Key == "setup" {
-			m.Attributes = append(m.Attributes, a)
-		}
-	}
-	for _, a := range d.Attributes {
-		_, own := s.media.Attribute(a.Key)
-		if a.Key == "setup" && !own || a.Key == sdp.AttrKeyExtMap { // RFC 8285 section 6
-			m.Attributes = append(m.Attributes, a)
-		}
-	}
-	return m
-}
-
-// speaksOf reports whether an rtcp-fb attribute is of one of the chosen formats.
-func (s *section) speaksOf(feedback string) bool {
-	pt, _, _ := strings.Cut(feedback, " ")
-	return pt == "*" || slices.ContainsFunc(s.chosen, func(f format) bool { return pt == strconv.Itoa(int(f.pt)) })
-}
-
-// answer makes the complete answer.
-func (p *Peer) answer(ctx context.Context) (string, error) {
-	var out *sdp.SessionDescription
-	sections := map[string]*sdp.MediaDescription{} // by mid
-	for i, pc := range p.pcs {
-		d, err := p.answerTransport(ctx, pc, p.offer.transports[i])
-		if err != nil {
-			return "", err
-		}
-		for _, m := range d.MediaDescriptions {
-			mid, _ := m.Attribute(sdp.AttrKeyMID)
-			sections[mid] = m
-		}
-		if out == nil {
-			out = d // what pion says of the session is the same for all: the certificate and the options
-		}
-	}
-	out.MediaDescriptions = nil
 	for _, s := range p.offer.sections {
-		m := sections[s.label]
-		if !s.accepted() || m == nil || m.MediaName.Port.Value == 0 {
-			m = s.refusedAnswer()
+		if !s.accepted() {
+			d.MediaDescriptions = append(d.MediaDescriptions, s.refusedAnswer())
+			continue
 		}
-		out.MediaDescriptions = append(out.MediaDescriptions, s.toPublisher(m))
+		i := p.offer.transportOf(s)
+		m := s.answer()
+		session := p.sessions[i]
+		m.WithValueAttribute("ice-ufrag", session.Ufrag()).WithValueAttribute("ice-pwd", session.Pwd())
+		m.WithValueAttribute("fingerprint", t.Fingerprint())
+		m.WithValueAttribute("setup", setupOf(p.offer.active(s)))
+		if s == p.offer.transports[i][0] {
+			for _, c := range t.Candidates() {
+				m.WithValueAttribute("candidate", c)
+			}
+			m.WithPropertyAttribute("end-of-candidates")
+		}
+		d.MediaDescriptions = append(d.MediaDescriptions, m)
 	}
-	p.offer.answerGroups(out)
-	text, err := out.Marshal()
+	p.offer.answerGroups(d)
+	text, err := d.Marshal()
 	if err != nil {
 		return "", fmt.Errorf("%w: write answer: %w", ErrBadOffer, err)
 	}
 	return string(text), nil
 }
 
-// answerTransport has pion answer one transport.
-func (p *Peer) answerTransport(ctx context.Context, pc *webrtc.PeerConnection, sections []*section) (*sdp.SessionDescription, error) {
-	text, err := p.offer.forPion(sections)
-	if err != nil {
-		return nil, err
+// answer is the answer to an accepted section, without what is the transport's.
+func (s *section) answer() *sdp.MediaDescription {
+	m := &sdp.MediaDescription{
+		MediaName: sdp.MediaName{
+			Media: s.kind(), Port: sdp.RangedPort{Value: 9}, Protos: s.media.MediaName.Protos, // RFC 8829 section 5.3.1
+		},
+		ConnectionInformation: anywhere(),
 	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
-		return nil, p.bad("apply offer", err)
+	if s.mid != "" {
+		m.WithValueAttribute(sdp.AttrKeyMID, s.mid)
 	}
-	answer, err := pc.CreateAnswer(nil)
-	if err != nil {
-		return nil, p.bad("create answer", err)
+	if s.sends {
+		m.WithPropertyAttribute(sdp.AttrKeyRecvOnly)
+	} else {
+		m.WithPropertyAttribute(sdp.AttrKeyInactive)
 	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err := pc.SetLocalDescription(answer); err != nil {
-		return nil, p.bad("apply answer", err)
+	m.WithPropertyAttribute("rtcp-mux")
+	if _, ok := s.media.Attribute("rtcp-rsize"); ok {
+		m.WithPropertyAttribute("rtcp-rsize")
 	}
-	select {
-	case <-gathered:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("gather candidates: %w", ctx.Err())
+	for _, e := range s.extensions() {
+		m.WithValueAttribute(sdp.AttrKeyExtMap, fmt.Sprintf("%d %s", e.id, e.uri))
 	}
-	d := new(sdp.SessionDescription)
-	if err := d.UnmarshalString(pc.LocalDescription().SDP); err != nil {
-		return nil, p.bad("read answer", err)
+	for _, f := range s.answered() {
+		pt := strconv.Itoa(int(f.pt))
+		m.MediaName.Formats = append(m.MediaName.Formats, pt)
+		m.WithValueAttribute("rtpmap", f.rtpmap())
+		if fmtp := f.localParameters(); fmtp != "" {
+			m.WithValueAttribute("fmtp", pt+" "+fmtp)
+		}
 	}
-	return d, nil
+	for _, feedback := range s.feedback() {
+		m.WithValueAttribute("rtcp-fb", fmt.Sprintf("%d %s", s.chosen[0].pt, feedback))
+	}
+	for _, rid := range s.rids {
+		m.WithValueAttribute("rid", rid+" recv")
+	}
+	if len(s.rids) > 0 {
+		m.WithValueAttribute("simulcast", "recv "+strings.Join(s.rids, ";"))
+	}
+	return m
 }
 
-// bad is the error for an offer that pion refuses. Its reason may quote the offer, so it is for debugging only.
-func (p *Peer) bad(what string, err error) error {
-	p.log.Debug("offer refused by pion", "step", what, "error", err)
-	return fmt.Errorf("%w: cannot %s", ErrBadOffer, what)
+// answered are the chosen formats in the order of the answer: redundancy goes first, since it is used only then.
+func (s *section) answered() []format {
+	out := slices.Clone(s.chosen)
+	slices.SortStableFunc(out, func(a, b format) int { return boolToInt(b.is("red")) - boolToInt(a.is("red")) })
+	return out
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// feedback is what we send about a section (RFC 4585 section 4.2). Audio is asked for too: Chromium, which does not offer
+// it, sends again what an answer says will be asked for.
+func (s *section) feedback() []string {
+	var out []string
+	if s.extension(extTWCC) != 0 {
+		out = append(out, "transport-cc")
+	}
+	out = append(out, "nack")
+	if s.kind() == "video" {
+		out = append(out, "nack pli", "ccm fir")
+	}
+	return out
+}
+
+// extmap is a header extension that is received.
+type extmap struct {
+	id  uint8
+	uri string
+}
+
+// extensions lists the offered header extensions that we receive. Those of the session count for all sections (RFC 8285
+// section 6).
+func (s *section) extensions() []extmap {
+	var out []extmap
+	for _, list := range [][]sdp.Attribute{s.media.Attributes, s.session.Attributes} {
+		for _, a := range list {
+			if a.Key != sdp.AttrKeyExtMap {
+				continue
+			}
+			f := strings.Fields(a.Value)
+			if len(f) < 2 || !slices.Contains([]string{extMID, extRID, extRepairedRID, extTWCC}, f[1]) {
+				continue
+			}
+			number, _, _ := strings.Cut(f[0], "/") // the direction
+			id, err := strconv.ParseUint(number, 10, 8)
+			taken := slices.ContainsFunc(out, func(e extmap) bool { return e.uri == f[1] || uint64(e.id) == id })
+			if err == nil && id > 0 && !taken {
+				out = append(out, extmap{uint8(id), f[1]})
+			}
+		}
+	}
+	return out
+}
+
+// extension returns the identifier of one, or 0.
+func (s *section) extension(uri string) uint8 {
+	for _, e := range s.extensions() {
+		if e.uri == uri {
+			return e.id
+		}
+	}
+	return 0
 }
 
 // refusedAnswer is the answer to a section that is not accepted.
 func (s *section) refusedAnswer() *sdp.MediaDescription {
 	m := &sdp.MediaDescription{
-		MediaName:             sdp.MediaName{Media: s.kind(), Formats: s.media.MediaName.Formats},
-		ConnectionInformation: &sdp.ConnectionInformation{NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"}},
+		MediaName: sdp.MediaName{
+			Media: s.kind(), Protos: s.media.MediaName.Protos, Formats: s.media.MediaName.Formats,
+		},
+		ConnectionInformation: anywhere(),
 	}
-	return m.WithValueAttribute(sdp.AttrKeyMID, s.label).WithPropertyAttribute(sdp.AttrKeyInactive)
+	if s.mid != "" {
+		m.WithValueAttribute(sdp.AttrKeyMID, s.mid)
+	}
+	return m.WithPropertyAttribute(sdp.AttrKeyInactive)
 }
 
-// toPublisher gives a section of pion's answer the name and the protocol that the publisher offered.
-func (s *section) toPublisher(m *sdp.MediaDescription) *sdp.MediaDescription {
-	m.MediaName.Protos = s.media.MediaName.Protos // RFC 8829 section 5.3.1
-	kept := m.Attributes[:0]
-	for _, a := range m.Attributes {
-		if a.Key == sdp.AttrKeyMID {
-			if s.mid == "" {
-				continue // none was offered
-			}
-			a.Value = s.mid
-		}
-		kept = append(kept, a)
-	}
-	m.Attributes = kept
-	return m
+func anywhere() *sdp.ConnectionInformation {
+	return &sdp.ConnectionInformation{NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"}}
 }
 
 // answerGroups answers the BUNDLE groups: of each, the sections that are accepted.
 func (o *offer) answerGroups(out *sdp.SessionDescription) {
-	out.Attributes = slices.DeleteFunc(out.Attributes, func(a sdp.Attribute) bool { return a.Key == sdp.AttrKeyGroup })
 	for _, group := range o.bundles() {
 		value := "BUNDLE"
 		for _, mid := range group {
-			for i, s := range o.sections {
-				if s.mid == mid && s.accepted() && out.MediaDescriptions[i].MediaName.Port.Value != 0 {
+			for _, s := range o.sections {
+				if s.mid == mid && s.accepted() {
 					value += " " + mid
 				}
 			}
@@ -248,4 +211,73 @@ func (o *offer) answerGroups(out *sdp.SessionDescription) {
 			out.WithValueAttribute(sdp.AttrKeyGroup, value)
 		}
 	}
+}
+
+// transportOf is the place in transports of the one that carries a section.
+func (o *offer) transportOf(s *section) int {
+	return slices.IndexFunc(o.transports, func(t []*section) bool { return slices.Contains(t, s) })
+}
+
+// active reports whether we begin the DTLS handshake: unless the publisher says that it will (RFC 8842 section 5.3).
+func (o *offer) active(s *section) bool {
+	setup, ok := s.media.Attribute("setup")
+	if !ok {
+		setup, _ = o.session.Attribute("setup")
+	}
+	return setup != "active"
+}
+
+func setupOf(active bool) string {
+	if active {
+		return "active"
+	}
+	return "passive"
+}
+
+// params are what the transport has to know of the sections that it carries.
+func (o *offer) params(sections []*section) transport.Params {
+	p := transport.Params{Active: o.active(sections[0])}
+	for _, s := range sections {
+		if !slices.Contains(p.Fingerprints, s.ice.fingerprint) {
+			p.Fingerprints = append(p.Fingerprints, s.ice.fingerprint)
+		}
+		p.Media = append(p.Media, s.params())
+	}
+	return p
+}
+
+func (s *section) params() transport.Media {
+	m := transport.Media{
+		MID: s.mid, PayloadType: s.chosen[0].pt, ClockRate: s.chosen[0].rate, NACK: true,
+		MIDExt: s.extension(extMID), RIDExt: s.extension(extRID), RepairedRIDExt: s.extension(extRepairedRID),
+		TWCCExt: s.extension(extTWCC),
+	}
+	for _, f := range s.chosen[1:] {
+		switch {
+		case f.is("rtx"):
+			m.RTX = f.pt
+		case f.is("red"):
+			m.RED = f.pt
+		}
+	}
+	for _, set := range s.streams {
+		m.Sources = append(m.Sources, transport.Source{SSRC: parseSSRC(set.ssrc), RTX: set.rtx()})
+	}
+	return m
+}
+
+// rtx is the SSRC of the stream's retransmissions (RFC 5576 section 4.2), or 0.
+func (s ssrcSet) rtx() uint32 {
+	for _, a := range s.repairs {
+		if f := strings.Fields(a.Value); len(f) == 3 && f[0] == "FID" {
+			return parseSSRC(f[2])
+		}
+	}
+	return 0
+}
+
+// parseSSRC returns 0, which no stream has in practice, for what is no SSRC.
+func parseSSRC(text string) uint32 {
+	n, _ := strconv.ParseUint(text, 10, 32)
+	return uint32(n)
 }

@@ -38,6 +38,10 @@ type Config struct {
 	SilenceTimeout time.Duration
 	// KeyframeInterval is the shortest time between two keyframe requests on one track. Default 500 ms.
 	KeyframeInterval time.Duration
+	// SectionTimeout is how long a section may give nothing recordable before a [SilenceHandler] is told. Default 5 s.
+	SectionTimeout time.Duration
+	// NoTCP leaves out ICE-TCP (RFC 6544), for which a TCP port of the same number is opened, where it is free.
+	NoTCP bool
 	// ReadBufferBytes is the receive buffer asked from the system for each socket. Default 4 MiB; the system may give
 	// less.
 	ReadBufferBytes int
@@ -59,6 +63,7 @@ func (c Config) withDefaults() Config {
 	c.ConnectTimeout = orDefault(c.ConnectTimeout, 15*time.Second)
 	c.SilenceTimeout = orDefault(c.SilenceTimeout, 10*time.Second)
 	c.KeyframeInterval = orDefault(c.KeyframeInterval, 500*time.Millisecond)
+	c.SectionTimeout = orDefault(c.SectionTimeout, 5*time.Second)
 	c.ReadBufferBytes = orDefault(c.ReadBufferBytes, 4<<20)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

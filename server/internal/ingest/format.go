@@ -9,7 +9,14 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
+)
+
+// The media types that can be received.
+const (
+	mimeOpus = "audio/opus"
+	mimeVP8  = "video/VP8"
+	mimeVP9  = "video/VP9"
+	mimeH264 = "video/H264"
 )
 
 // format is one payload format of a section: an entry of its m= line with its rtpmap and fmtp.
@@ -81,9 +88,9 @@ func (f format) mime(kind string) (mime string, ok bool) {
 			continue
 		}
 		switch known {
-		case webrtc.MimeTypeOpus: // RFC 7587 section 7: always 48000/2
+		case mimeOpus: // RFC 7587 section 7: always 48000/2
 			return known, f.rate == 48000 && f.channels == 2
-		case webrtc.MimeTypeH264: // the interleaved mode is not received (RFC 6184 section 6.4)
+		case mimeH264: // the interleaved mode is not received (RFC 6184 section 6.4)
 			return known, f.rate == 90000 && f.param("packetization-mode") != "2"
 		}
 		return known, f.rate == 90000
@@ -93,7 +100,7 @@ func (f format) mime(kind string) (mime string, ok bool) {
 
 // mimeTypes are the media types that can be received.
 func mimeTypes() []string {
-	return []string{webrtc.MimeTypeOpus, webrtc.MimeTypeVP8, webrtc.MimeTypeVP9, webrtc.MimeTypeH264}
+	return []string{mimeOpus, mimeVP8, mimeVP9, mimeH264}
 }
 
 // videoCodecs are the names of those of video, audioCodecs those of audio.
@@ -110,7 +117,7 @@ func codecNames(prefix string) (out []string) {
 	return out
 }
 
-// choose returns the one codec that a section is answered with, and the formats that accompany it (retransmission). The
+// choose returns the one codec that a section is answered with, and the formats that accompany it (retransmission, redundancy). The
 // publisher's order decides, except that a codec of prefer goes first. A publisher told of several codecs could change
 // between them in mid-stream, which no recording can follow. The result is empty when there is no codec in common.
 func choose(kind string, offered []format, allowed, prefer []string) []format {
@@ -133,11 +140,24 @@ func choose(kind string, offered []format, allowed, prefer []string) []format {
 	}
 	chosen := []format{offered[best]}
 	for _, f := range offered {
-		if strings.EqualFold(f.name, "rtx") && f.param("apt") == strconv.Itoa(int(chosen[0].pt)) {
+		if f.is("rtx") && f.param("apt") == strconv.Itoa(int(chosen[0].pt)) || f.repeats(chosen[0]) {
 			chosen = append(chosen, f)
 		}
 	}
 	return chosen
+}
+
+// repeats reports whether a format is the redundancy of a codec (RFC 2198, RFC 4102): of it alone.
+func (f format) repeats(c format) bool {
+	if !f.is("red") || f.rate != c.rate || f.channels != c.channels || f.fmtp == "" {
+		return false
+	}
+	for pt := range strings.SplitSeq(f.fmtp, "/") {
+		if pt != strconv.Itoa(int(c.pt)) {
+			return false
+		}
+	}
+	return true
 }
 
 // codecName is a media type without its kind.
@@ -166,25 +186,22 @@ func names(offered []format) string {
 	return strings.Join(out, ", ")
 }
 
-// local is a chosen format as it is registered with pion and answered: what the publisher offered, without the
-// parameters that only speak of the stream that it sends (RFC 6184 section 8.2.2), and with the feedback that we give.
-func (f format) local(kind string) webrtc.RTPCodecParameters {
+// is reports whether it is a format of that name.
+func (f format) is(name string) bool { return strings.EqualFold(f.name, name) }
+
+// localParameters are the format parameters of the answer: those that the publisher offered, without the ones that only
+// speak of the stream that it sends (RFC 6184 section 8.2.2).
+func (f format) localParameters() string {
+	if f.is("red") {
+		return f.fmtp // a list of payload types
+	}
 	var kept []string
 	for p := range strings.SplitSeq(f.fmtp, ";") {
 		if p = strings.TrimSpace(p); p != "" && !strings.HasPrefix(strings.ToLower(p), "sprop-") {
 			kept = append(kept, p)
 		}
 	}
-	c := webrtc.RTPCodecParameters{
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: kind + "/" + f.name, ClockRate: f.rate, Channels: f.channels, SDPFmtpLine: strings.Join(kept, ";"),
-		},
-		PayloadType: webrtc.PayloadType(f.pt),
-	}
-	if _, media := f.mime(kind); media && kind == "video" {
-		c.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}}
-	}
-	return c
+	return strings.Join(kept, ";")
 }
 
 // rtpmap is the format's rtpmap attribute.

@@ -2,33 +2,32 @@
 
 // Package ingest takes WebRTC publishers in and gives RTP packets out.
 //
-// A [Server] owns one UDP socket for each local address it listens on, shared by all peers. [Server.Accept] answers
-// one SDP offer with one complete answer: every candidate of ours is inside, so that the publisher needs no trickling
-// from us, and we need none from it (its address is learned from its own connectivity checks, RFC 8445 section 7.3.1.3).
+// A [Server] owns one UDP socket for each local address it listens on, shared by all peers, and a TCP port of the same
+// number for publishers whose network has no UDP. [Server.Accept] answers one SDP offer with one complete answer: every
+// candidate of ours is inside, so that the publisher needs no trickling from us, and we need none from it: its address
+// is learned from its own connectivity checks, and nothing is ever sent to another (ICE-lite, RFC 8445 section 2.5).
 // Media arrives as [Track] values at the caller's [Handler]. [Server.WHIP] is the same thing behind HTTP, RFC 9725.
 //
 // Guaranteed: each peer ends, by [Peer.Close], by the publisher, by a handshake that takes too long or by silence, and
 // its Handler hears of it exactly once and last; a malformed offer is [ErrBadOffer] and never a panic; all bounds (peers,
 // tracks of a peer, bytes of an offer) are in [Config].
 //
+// What is lost on the way is asked for again, video and audio, until it has come or [Track.Patience] has passed.
+//
 // Left to others: who may publish, in which room, and what is done with the packets. Packets are handed over in the order
-// of arrival, with gaps, late ones and duplicates as the network made them (retransmissions that we asked for with NACK
-// come in late, under their original numbers). Reordering is the reader's.
+// of arrival, each once; those that had been lost come late, under their original numbers. Reordering is the reader's.
 package ingest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
-	"github.com/pion/ice/v4"
-	"github.com/pion/webrtc/v4"
+	"github.com/classrec/classrec/server/internal/transport"
 )
 
 // Handler is told what happens to one peer. Calls for one peer come from the peer's own goroutines: Connected first and
@@ -79,10 +78,10 @@ var (
 
 // Server accepts publishers. It is safe for concurrent use.
 type Server struct {
-	cfg  Config
-	log  *slog.Logger
-	mux  ice.UDPMux
-	cert webrtc.Certificate
+	cfg       Config
+	log       *slog.Logger
+	transport *transport.Transport
+	silent    atomic.Uint64 // silences of sections
 
 	mu      sync.Mutex
 	closed  bool
@@ -98,23 +97,20 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	t, err := transport.Listen(transport.Config{
+		Listen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, NoTCP: cfg.NoTCP, ReadBufferBytes: cfg.ReadBufferBytes,
+		MaxStreams: cfg.MaxTracks*maxLayers + 1, ConnectTimeout: cfg.ConnectTimeout, SilenceTimeout: cfg.SilenceTimeout,
+		Logger: cfg.Logger,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("ingest: make key: %w", err)
+		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	cert, err := webrtc.GenerateCertificate(key)
-	if err != nil {
-		return nil, fmt.Errorf("ingest: make certificate: %w", err)
-	}
-	s := &Server{cfg: cfg, log: cfg.Logger, cert: *cert, peers: make(map[*Peer]struct{})}
-	if s.mux, err = listen(cfg); err != nil {
-		return nil, fmt.Errorf("ingest: listen on udp %s: %w", cfg.UDPListen, err)
-	}
+	s := &Server{cfg: cfg, log: cfg.Logger, transport: t, peers: make(map[*Peer]struct{})}
 	return s, nil
 }
 
 // Addrs returns the local UDP addresses that media is received on.
-func (s *Server) Addrs() []net.Addr { return s.mux.GetListenAddresses() }
+func (s *Server) Addrs() []net.Addr { return s.transport.Addrs() }
 
 // Accept answers an offer. The answer is complete when it is returned: it contains every candidate of ours, and no
 // candidate of the publisher's is needed (those it sends may be given to [Peer.AddCandidate]). ctx bounds Accept only,
@@ -134,15 +130,16 @@ func (s *Server) Accept(ctx context.Context, offerSDP string, h Handler) (*Peer,
 	if err := s.reserve(); err != nil {
 		return nil, "", err
 	}
-	p, answer, err := newPeer(ctx, s, offer, h)
+	p, answer, err := newPeer(s, offer, h)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		err = s.start(p)
 	}
 	if err != nil {
-		if p != nil {
-			p.Stop()
-			p.closeTransports() // the error that ended it is the one to tell
-		}
+		p.Stop()
+		p.closeSessions()
 		s.release()
 		return nil, "", err
 	}
@@ -163,7 +160,7 @@ func (s *Server) Refused() uint64 {
 	return s.refused
 }
 
-// Close closes all peers, waits until every Handler has returned, and frees the socket.
+// Close closes all peers, waits until every Handler has returned, and frees the sockets. The error is always nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -177,11 +174,19 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
-	if err := s.mux.Close(); err != nil {
-		return fmt.Errorf("close udp socket: %w", err)
-	}
+	s.transport.Close()
 	return nil
 }
+
+// Stats is what a Server has received since it was made.
+type Stats struct {
+	transport.Stats
+	// Silences counts the times that a section gave nothing recordable for Config.SectionTimeout.
+	Silences uint64
+}
+
+// Stats returns the counts of now.
+func (s *Server) Stats() Stats { return Stats{s.transport.Stats(), s.silent.Load()} }
 
 // reserve takes one of the MaxPeers places before anything expensive is done.
 func (s *Server) reserve() error {

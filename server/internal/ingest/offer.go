@@ -29,16 +29,16 @@ type offer struct {
 
 // section is one m= section of an offer.
 type section struct {
-	index  int
-	media  *sdp.MediaDescription
-	mid    string // as offered; may be empty
-	label  string // its mid towards pion, unique in the offer
-	ice    iceCredentials
-	sends  bool
-	chosen []format // the codec, and the formats that accompany it
-	rids   []string // of its layers (RFC 8852), the publisher's order
-	// streams are the SSRCs that it declares: one, or the tracks of Plan B, or the layers of one picture. Of several, pion
-	// is given a section each.
+	index   int
+	session *sdp.SessionDescription
+	media   *sdp.MediaDescription
+	mid     string // as offered; may be empty
+	label   string // the same, or a name that is unique in the offer
+	ice     iceCredentials
+	sends   bool
+	chosen  []format // the codec, and the formats that accompany it
+	rids    []string // of its layers (RFC 8852), the publisher's order
+	// streams are the SSRCs that it declares: one, or the tracks of Plan B, or the layers of one picture.
 	streams []ssrcSet
 
 	closed  bool   // by the publisher: its port is 0
@@ -115,7 +115,7 @@ func parseOffer(text string, cfg *Config, prefer []string) (*offer, error) {
 }
 
 func newSection(i int, d *sdp.SessionDescription, m *sdp.MediaDescription) *section {
-	s := &section{index: i, media: m, sends: sends(d, m)}
+	s := &section{index: i, session: d, media: m, sends: sends(d, m)}
 	s.mid, _ = m.Attribute(sdp.AttrKeyMID)
 	_, bundleOnly := m.Attribute("bundle-only")
 	s.closed = m.MediaName.Port.Value == 0 && !bundleOnly

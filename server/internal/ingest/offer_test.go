@@ -182,6 +182,7 @@ func TestServer_AcceptOffers(t *testing.T) {
 		"video unknown":        {strings.NewReplacer("VP8", "X1", "VP9", "X2", "H264", "X3", "AV1", "X4").Replace(browserOffer), []string{"m=video 0 ", "opus/48000/2"}, nil},
 		"receives too":         {recvOnly, []string{"a=inactive", "a=recvonly", "VP8/90000"}, nil},
 		"session's direction":  {strings.Replace(edited(t, "a=sendrecv\r\n", ""), "t=0 0\r\n", "t=0 0\r\na=sendonly\r\n", 1), []string{"a=recvonly"}, nil},
+		"bad candidate":        {edited(t, "a=mid:0", "a=candidate:1 1 udp x y z\r\na=mid:0"), []string{"opus/48000/2"}, nil},
 		"another protocol":     {edited(t, "UDP/TLS/RTP/SAVPF", "RTP/SAVPF"), []string{"m=video 9 RTP/SAVPF 96 97\r\n"}, nil},
 		"interleaved H264":     {strings.Replace(h264First, "packetization-mode=1", "packetization-mode=2", 1), []string{"VP8/90000"}, []string{"H264"}},
 		"lower-case codec":     {edited(t, "VP8", "vp8"), []string{"vp8/90000"}, nil},
@@ -254,7 +255,6 @@ func badOffers(t testing.TB) map[string]string {
 		"data channel only": browserOffer[:strings.Index(browserOffer, "m=audio")] + dataSection,
 		"too long":          browserOffer + strings.Repeat("a=x:yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n", 2000),
 		"too many sections": browserOffer + strings.Repeat(strings.Replace(section, "a=mid:0\r\n", "", 1), 64),
-		"bad candidate":     edited(t, "a=mid:0", "a=candidate:1 1 udp x y z\r\na=mid:0"),
 		"nul bytes":         strings.ReplaceAll(browserOffer, "sendrecv", "\x00\x00"),
 	}
 }

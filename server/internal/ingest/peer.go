@@ -3,171 +3,64 @@
 package ingest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/pion/ice/v4"
-	"github.com/pion/webrtc/v4"
+	"github.com/classrec/classrec/server/internal/transport"
 )
-
-// maxCandidates bounds how many trickled candidates of one peer are tried; more are ignored.
-const maxCandidates = 64
 
 // Peer is one publisher. Its methods may be called from any goroutine.
 type Peer struct {
-	pcs     []*webrtc.PeerConnection // one for each of the offer's transports
-	cfg     *Config
-	log     *slog.Logger
-	handler Handler
-	offer   *offer
+	sessions []*transport.Session // one for each of the offer's transports
+	cfg      *Config
+	log      *slog.Logger
+	handler  Handler
+	offer    *offer
+	watch    *silenceWatch
 
-	changed chan struct{} // buffered 1: the connection's state has changed
-	tracks  chan *Track   // from pion's goroutines to run
-	stop    chan struct{} // closed by Stop
-	done    chan struct{} // closed when run has ended
+	stop chan struct{} // closed by Stop
+	done chan struct{} // closed when run has ended
 
-	stopOnce   sync.Once
-	candidates atomic.Int32
-	readers    sync.WaitGroup // the goroutines of the tracks
+	stopOnce sync.Once
+	readers  sync.WaitGroup // the goroutines of the tracks
 }
 
-// newPeer does the offer / answer exchange. On error the peer may be nil or half made; its transports are then to be
-// closed.
-func newPeer(ctx context.Context, s *Server, o *offer, h Handler) (*Peer, string, error) {
+// newPeer does the offer / answer exchange. On error the peer is half made; its sessions are then to be closed.
+func newPeer(s *Server, o *offer, h Handler) (*Peer, string, error) {
 	p := &Peer{
-		cfg: &s.cfg, log: s.log, handler: h, offer: o,
-		changed: make(chan struct{}, 1),
-		tracks:  make(chan *Track),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
+		cfg: &s.cfg, log: s.log, handler: h, offer: o, watch: newSilenceWatch(s, o, h),
+		stop: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	for _, sections := range o.transports {
-		pc, err := s.newTransport(p, sections)
+		session, err := s.transport.Open(o.params(sections))
 		if err != nil {
 			return p, "", err
 		}
-		p.pcs = append(p.pcs, pc)
+		p.sessions = append(p.sessions, session)
 	}
-	answer, err := p.answer(ctx)
+	answer, err := p.answer(s.transport)
 	return p, answer, err
 }
 
-// newTransport makes the connection for the sections of one transport.
-func (s *Server) newTransport(p *Peer, sections []*section) (*webrtc.PeerConnection, error) {
-	api, err := s.newAPI(sections)
-	if err != nil {
-		return nil, err
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
-	if err != nil {
-		return nil, fmt.Errorf("make peer connection: %w", err)
-	}
-	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) {
-		select {
-		case p.changed <- struct{}{}:
-		default: // run has yet to look, and will see the latest state
-		}
-	})
-	pc.OnTrack(func(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-		if remote.Codec().MimeType == webrtc.MimeTypeRTX {
-			return // retransmissions on an SSRC that the offer does not tie to a track
-		}
-		section, layer := sectionOf(pc, sections, remote, receiver)
-		if section == nil {
-			return // nobody negotiated it
-		}
-		select {
-		case p.tracks <- newTrack(p, pc, section, layer, remote, receiver):
-		case <-p.stop:
-		}
-	})
-	return pc, nil
-}
-
-// sectionOf finds the section that a track came in, and of what picture it is a layer. Streams that the offer does not
-// declare are told by their payload type.
-func sectionOf(
-	pc *webrtc.PeerConnection, sections []*section, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver,
-) (found *section, layer string) {
-	for _, tr := range pc.GetTransceivers() {
-		if tr.Receiver() != receiver || tr.Mid() == "" {
-			continue
-		}
-		for _, s := range sections {
-			if len(s.rids) > 0 && tr.Mid() == s.label {
-				return s, s.label
-			}
-			for i := range max(1, len(s.streams)) {
-				if tr.Mid() != s.labelOf(i) {
-					continue
-				}
-				if len(s.streams) > 0 && s.streams[i].layer != "" {
-					layer = s.label + " " + s.streams[i].layer
-				}
-				return s, layer
-			}
-		}
-	}
-	for _, s := range sections {
-		if s.kind() == remote.Kind().String() && uint8(remote.PayloadType()) == s.chosen[0].pt {
-			return s, ""
-		}
-	}
-	return nil, ""
-}
-
-// closeTransports closes the connections and waits for what pion runs for them.
-func (p *Peer) closeTransports() {
-	for _, pc := range p.pcs {
-		if err := pc.GracefulClose(); err != nil {
-			p.log.Debug("close of a peer connection", "error", err)
-		}
+// closeSessions closes the connections.
+func (p *Peer) closeSessions() {
+	for _, s := range p.sessions {
+		s.Close()
 	}
 }
 
 // Refusals lists the sections that the publisher wanted to send in and that were refused, and why. It does not change.
 func (p *Peer) Refusals() []Refusal { return p.offer.refusals() }
 
-// transport returns the connection that a candidate is for: by its mid, by its section's place, or else the first.
-func (p *Peer) transport(mid string, mline int) *webrtc.PeerConnection {
-	for i, sections := range p.offer.transports {
-		for _, s := range sections {
-			if mid != "" && s.mid == mid || mid == "" && s.index == mline {
-				return p.pcs[i]
-			}
-		}
-	}
-	return p.pcs[0]
-}
-
-// state is the worst of the transports' states, as far as it decides anything: failed, then closed; and connected as
-// soon as one is.
-func (p *Peer) state() webrtc.PeerConnectionState {
-	state := webrtc.PeerConnectionStateNew
-	for _, pc := range p.pcs {
-		switch s := pc.ConnectionState(); s {
-		case webrtc.PeerConnectionStateFailed:
-			return s
-		case webrtc.PeerConnectionStateClosed, webrtc.PeerConnectionStateConnected:
-			if state != webrtc.PeerConnectionStateClosed {
-				state = s
-			}
-		case webrtc.PeerConnectionStateNew, webrtc.PeerConnectionStateConnecting,
-			webrtc.PeerConnectionStateDisconnected, webrtc.PeerConnectionStateUnknown:
-		}
-	}
-	return state
-}
-
 // AddCandidate takes a candidate that the publisher trickled: the candidate attribute's value with or without "a=" and
-// "candidate:" in front. An empty text or "end" is the end of candidates. mid and mline are accepted as they come (-1
-// too): they matter only to a publisher whose sections do not share one transport. Beyond a bound, candidates are ignored; they are a help, not needed.
+// "candidate:" in front. An empty text or "end" is the end of candidates. No candidate is ever used, however many come:
+// the publisher's address is the one that its own checks come from. mid and mline are accepted as they come.
 // Errors: [ErrBadCandidate], [ErrClosed].
 func (p *Peer) AddCandidate(candidate, mid string, mline int) error {
 	select {
@@ -181,17 +74,24 @@ func (p *Peer) AddCandidate(candidate, mid string, mline int) error {
 	if text == "" || text == "end" || text == "end-of-candidates" {
 		return nil
 	}
-	if _, err := ice.UnmarshalCandidate(text); err != nil &&
-		!errors.Is(err, ice.ErrUnknownCandidateTyp) && !errors.Is(err, ice.ErrDetermineNetworkType) {
-		return fmt.Errorf("%w (mid %q, line %d): %w", ErrBadCandidate, mid, mline, err)
-	}
-	if p.candidates.Add(1) > maxCandidates {
-		return nil
-	}
-	if err := p.transport(mid, mline).AddICECandidate(webrtc.ICECandidateInit{Candidate: text}); err != nil {
-		return fmt.Errorf("%w (mid %q, line %d): %w", ErrBadCandidate, mid, mline, err)
+	if !isCandidate(text) {
+		return fmt.Errorf("%w (mid %q, line %d)", ErrBadCandidate, mid, mline)
 	}
 	return nil
+}
+
+// isCandidate checks the form of a candidate attribute (RFC 8839 section 5.1).
+func isCandidate(text string) bool {
+	f := strings.Fields(text)
+	if len(f) < 8 || f[6] != "typ" {
+		return false
+	}
+	for i, bits := range map[int]int{1: 16, 3: 32, 5: 16} { // component, priority, port
+		if _, err := strconv.ParseUint(f[i], 10, bits); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Stop asks the peer to close and returns at once. It may be called from anywhere, also from a [Handler].
@@ -212,60 +112,132 @@ func (p *Peer) Close() error {
 func (p *Peer) run() {
 	defer close(p.done)
 	err := p.serve()
-	p.Stop() // frees a pion goroutine that has a track to hand over
-	p.closeTransports()
+	p.Stop()
+	p.closeSessions()
 	p.readers.Wait()
+	p.watch.end(time.Now())
 	p.handler.Closed(err)
+}
+
+// event is what one of the sessions has to tell.
+type event struct {
+	session int
+	stream  *transport.Stream // a new one
+	ended   bool
+	err     error
 }
 
 // serve returns why the peer ends: nil when it was told to.
 func (p *Peer) serve() error {
-	timeout := time.NewTimer(p.cfg.ConnectTimeout)
-	defer timeout.Stop()
-	connected := false
-	tracks, streams, layers := 0, 0, map[string]bool{}
-	connect := func() {
-		if !connected {
-			connected = true
-			timeout.Stop()
-			p.handler.Connected()
-		}
+	events := make(chan event)
+	var listeners sync.WaitGroup
+	defer listeners.Wait()
+	finished := make(chan struct{})
+	defer close(finished)
+	for i := range p.sessions {
+		listeners.Go(func() { p.listen(i, events, finished) })
 	}
+	ticker := time.NewTicker(p.cfg.SectionTimeout / 5)
+	defer ticker.Stop()
+	var counts trackCounts
+	connected := false
 	for {
 		select {
 		case <-p.stop:
 			return nil
-		case <-timeout.C:
-			return ErrConnectTimeout
-		case t := <-p.tracks:
-			connect() // media came, so the connection stands, whether or not we have been told
-			if seen := t.layer != "" && layers[t.layer]; !seen {
-				tracks++
+		case now := <-ticker.C:
+			if connected {
+				p.watch.look(now)
 			}
-			layers[t.layer] = true
-			if streams++; tracks > p.cfg.MaxTracks || streams > p.cfg.MaxTracks*maxLayers {
+		case e := <-events:
+			if e.ended {
+				return p.reason(e.err, connected)
+			}
+			if !connected {
+				connected = true
+				p.watch.begin(time.Now())
+				p.handler.Connected()
+			}
+			if e.stream == nil {
+				continue
+			}
+			t := newTrack(p, p.offer.transports[e.session][e.stream.Media()], e.stream)
+			if !counts.allow(t.layer, p.cfg.MaxTracks) {
 				return ErrTooManyTracks
 			}
-			p.readers.Go(t.readReports)
-			p.readers.Go(func() {
-				p.handler.Track(t)
-				t.end()
-			})
-		case <-p.changed:
-			switch state := p.state(); state {
-			case webrtc.PeerConnectionStateConnected:
-				connect()
-			case webrtc.PeerConnectionStateFailed:
-				if !connected {
-					return fmt.Errorf("%w: connection failed", ErrConnectTimeout)
-				}
-				return ErrPeerLost
-			case webrtc.PeerConnectionStateClosed:
-				return ErrPeerClosed
-			case webrtc.PeerConnectionStateNew, webrtc.PeerConnectionStateConnecting,
-				webrtc.PeerConnectionStateDisconnected, webrtc.PeerConnectionStateUnknown:
-				// on the way, or silent and not yet given up
-			}
+			p.read(t)
 		}
 	}
+}
+
+// read hands a track to the Handler.
+func (p *Peer) read(t *Track) {
+	p.watch.add(t)
+	p.readers.Go(func() {
+		p.handler.Track(t)
+		t.end()
+	})
+}
+
+// listen passes on what a session has to tell, until it ends or the peer does.
+func (p *Peer) listen(i int, events chan<- event, finished <-chan struct{}) {
+	s := p.sessions[i]
+	connected := s.Connected()
+	for {
+		e := event{session: i}
+		select {
+		case <-connected:
+			connected = nil
+		case e.stream = <-s.Streams():
+		case <-s.Done():
+			e.ended, e.err = true, s.Err()
+		case <-finished:
+			return
+		}
+		select {
+		case events <- e:
+		case <-finished:
+			return
+		}
+		if e.ended {
+			return
+		}
+	}
+}
+
+// trackCounts counts the tracks of a peer; the layers of one picture are one.
+type trackCounts struct {
+	tracks, streams int
+	layers          map[string]bool
+}
+
+// allow counts one more, and reports whether there may be so many.
+func (c *trackCounts) allow(layer string, most int) bool {
+	if c.layers == nil {
+		c.layers = map[string]bool{}
+	}
+	if layer == "" || !c.layers[layer] {
+		c.tracks++
+	}
+	c.layers[layer] = true
+	c.streams++
+	return c.tracks <= most && c.streams <= most*maxLayers
+}
+
+// reason is the transport's error as one of this package.
+func (p *Peer) reason(err error, connected bool) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, transport.ErrTooManyStreams):
+		return ErrTooManyTracks
+	case errors.Is(err, transport.ErrPeerClosed):
+		if !connected {
+			return fmt.Errorf("%w: closed by peer", ErrConnectTimeout)
+		}
+		return ErrPeerClosed
+	case errors.Is(err, transport.ErrConnect):
+		return fmt.Errorf("%w: %w", ErrConnectTimeout, err)
+	}
+	return ErrPeerLost
 }

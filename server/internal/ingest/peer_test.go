@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/classrec/classrec/server/internal/clips"
+	"github.com/classrec/classrec/server/internal/impair"
 	"github.com/classrec/classrec/server/internal/ingest"
 	"github.com/classrec/classrec/server/internal/publisher"
 )
@@ -108,15 +109,15 @@ func TestPeer_Lost(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, ingest.Config{SilenceTimeout: 500 * time.Millisecond})
 	h := newSink()
-	proxy := newProxy(t, s)
+	link := newLink(t, s, impair.Config{})
 	cfg := publisher.Config{Video: mustClip(t, clips.TeacherVideo)}
-	pub, err := publisher.Publish(t.Context(), cfg, proxy.exchange(s, h))
+	pub, err := publisher.Publish(t.Context(), cfg, through(link, s, h))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pub.Close() })
 	receive(t, h.packets, "packet")
-	proxy.cut()
+	link.Cut(true)
 	if err := receive(t, h.closed, "close"); !errors.Is(err, ingest.ErrPeerLost) {
 		t.Errorf("closed with %v, want ErrPeerLost", err)
 	}

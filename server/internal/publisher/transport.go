@@ -25,6 +25,7 @@ func (p *Publisher) newAPI() (*webrtc.API, error) {
 		if err := media.RegisterCodec(webrtc.RTPCodecParameters{
 			RTPCodecCapability: webrtc.RTPCodecCapability{
 				MimeType: clips.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
+				RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}},
 			},
 			PayloadType: 111,
 		}, webrtc.RTPCodecTypeAudio); err != nil {

@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -93,10 +94,18 @@ func (f *offsetFilter) add(arrival, sample time.Duration) {
 
 // senderClock ties the NTP clock of one sender to ours. The tracks of the sender share it.
 type senderClock struct {
+	newest atomic.Int64 // arrival of the newest packet, in ns
+
 	mu     sync.Mutex
 	epoch  time.Time // NTP time of the first report; the sender's clock is counted from here
 	filter offsetFilter
 }
+
+// arrived notes that a packet of the sender has come.
+func (s *senderClock) arrived(at time.Duration) { s.newest.Store(int64(at)) }
+
+// lastPacket is when the newest packet of the sender came, by the recording's clock.
+func (s *senderClock) lastPacket() time.Duration { return time.Duration(s.newest.Load()) }
 
 func newSenderClock() *senderClock { return &senderClock{filter: newOffsetFilter()} }
 

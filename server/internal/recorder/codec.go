@@ -67,3 +67,11 @@ func newDepacketizer(info TrackInfo) (codec string, d depacketizer, err error) {
 func inWebM(codec string) bool {
 	return codec != codecH264 && codec != codecText
 }
+
+// codecName is a codec as RTP calls it.
+func codecName(codec string) string {
+	names := map[string]string{
+		codecVP8: "VP8", codecVP9: "VP9", codecH264: "H264", codecOpus: "opus",
+	}
+	return names[codec]
+}

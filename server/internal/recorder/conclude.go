@@ -3,10 +3,12 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,13 +109,39 @@ func recorded(dir string, m *manifest) (files []File) {
 		if o.Frames == 0 {
 			continue
 		}
-		f := File{Name: o.Name, Size: o.Size, Duration: o.Duration, MediaType: o.mediaType()}
-		if m.options(dir).perUser() {
-			f.UserID = o.Streams[0].UserID
-		}
+		f := o.facts(m)
+		f.Name, f.Size, f.MediaType = o.Name, o.Size, o.mediaType()
 		files = append(files, f)
 	}
 	return files
+}
+
+// facts are what is known of a recorded file, and of one that is made of it, but for name, size and media type.
+func (o *manifestOutput) facts(m *manifest) File {
+	f := File{Duration: o.Duration, StartOffset: o.Origin, FrameRate: o.FrameRate}
+	if m.options("").perUser() {
+		f.UserID, f.Nickname, f.Role = o.Streams[0].UserID, o.Streams[0].Nickname, o.Streams[0].Role
+	}
+	for _, s := range o.Streams {
+		switch s.Type {
+		case trackVideo:
+			f.VideoCodec = cmp.Or(f.VideoCodec, codecName(s.Codec))
+			f.Width, f.Height = max(f.Width, s.Width), max(f.Height, s.Height)
+		case trackAudio:
+			f.AudioCodec, f.SampleRate = cmp.Or(f.AudioCodec, codecName(s.Codec)), cmp.Or(f.SampleRate, s.SampleRate)
+		}
+	}
+	return f
+}
+
+// describe tells the manifest what has been written.
+func (o *output) describe(m *manifestOutput) {
+	m.Frames, m.Size, m.Duration = o.frames, o.size, o.end
+	for _, s := range o.slots {
+		if s.Type == trackVideo {
+			m.FrameRate = cmp.Or(m.FrameRate, math.Round(s.shown.rate()*1000)/1000)
+		}
+	}
 }
 
 func (o *manifestOutput) mediaType() string {

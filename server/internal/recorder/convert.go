@@ -57,17 +57,15 @@ func (r *Recorder) convertEach(ctx context.Context, program ffmpeg.Program, dir 
 
 // mp4Product remuxes H264 and Opus and transcodes other video.
 func mp4Product(m *manifest, o *manifestOutput) product {
-	p := product{file: File{Name: trimExt(o.Name) + ".mp4", Duration: o.Duration, MediaType: "audio/mp4"}, muxer: "mp4"}
-	if m.options("").perUser() {
-		p.file.UserID = o.Streams[0].UserID
-	}
+	p := product{file: o.facts(m), muxer: "mp4"}
+	p.file.Name, p.file.MediaType = trimExt(o.Name)+".mp4", "audio/mp4"
 	p.args = []string{"-map", "0", "-c:a", "copy", "-c:s", "mov_text"}
 	n := 0
 	for _, s := range o.Streams {
 		if s.Type != trackVideo {
 			continue
 		}
-		p.file.MediaType = "video/mp4"
+		p.file.MediaType, p.file.VideoCodec = "video/mp4", "H264"
 		if s.Codec == codecH264 && !s.Resized {
 			p.args = append(p.args, fmt.Sprintf("-c:v:%d", n), "copy")
 		} else {

@@ -18,8 +18,7 @@ type File struct {
 	Name   string // in Options.Dir
 	UserID string // the publisher's, for TypeList; else empty
 	Size   int64  // bytes
-	// Duration is the length of the file's timeline: from the recording's beginning to the end of the last
-	// frame, whenever the first one came. 0 for chat.
+	// Duration is the length of the file's timeline, from its first frame to the end of the last. 0 for chat.
 	Duration  time.Duration
 	MediaType string
 	// Nickname and Role of the person of UserID, as TrackInfo had them.
@@ -60,6 +59,7 @@ type manifest struct {
 	Format  Format           `json:"format"`
 	Type    Type             `json:"type"`
 	Layout  Layout           `json:"layout"`
+	Avoid   []string         `json:"avoid,omitempty"`
 	Outputs []manifestOutput `json:"outputs"`
 	Chat    bool             `json:"chat,omitempty"` // chat.vtt is finished
 	Files   []File           `json:"files,omitempty"`
@@ -80,20 +80,23 @@ type manifestOutput struct {
 	DocType  string        `json:"docType"`
 	Room     int           `json:"room"` // bytes of the head
 	Streams  []*stream     `json:"streams"`
+	Origin   time.Duration `json:"origin,omitempty"` // the file's time 0 in the recording
 	Frames   int64         `json:"frames"`
 	Size     int64         `json:"size"`
 	Duration time.Duration `json:"duration"`
+	// FrameRate is that of the first track with pictures.
+	FrameRate float64 `json:"frameRate,omitempty"`
 }
 
 func newManifest(o Options) *manifest {
 	return &manifest{
 		Version: manifestVersion, State: stateRecording, Begin: o.Begin.UTC(),
-		Format: o.Format, Type: o.Type, Layout: o.Layout,
+		Format: o.Format, Type: o.Type, Layout: o.Layout, Avoid: o.Avoid,
 	}
 }
 
 func (m *manifest) options(dir string) Options {
-	return Options{Dir: dir, Format: m.Format, Type: m.Type, Layout: m.Layout, Begin: m.Begin}
+	return Options{Dir: dir, Format: m.Format, Type: m.Type, Layout: m.Layout, Begin: m.Begin, Avoid: m.Avoid}
 }
 
 func manifestPath(dir string) string { return filepath.Join(dir, "recording.json") }
@@ -162,21 +165,3 @@ func loadManifest(dir string) (*manifest, error) {
 	}
 	return &m, nil
 }
-
-// fileName makes a publisher's id fit for a file's name and a URL. Different ids may give the same name.
-func fileName(id string) string {
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, id)
-	name = clip(name, 64)
-	if strings.Trim(name, "_-") == "" {
-		return "user"
-	}
-	return name
-}
-
-func trimExt(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }

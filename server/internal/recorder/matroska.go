@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -32,13 +33,16 @@ const (
 	trackSubtitle = 17
 )
 
-// maxTrackName bounds the user's id in a file's head, which has limited room.
+// maxTrackName bounds a person's name in a file's head, which has limited room.
 const maxTrackName = 256
 
 // stream is one track of a file as the manifest and the header know it. Its JSON is part of the manifest.
 type stream struct {
 	UserID     string `json:"userId"`
 	StreamID   string `json:"streamId"`
+	Source     string `json:"source,omitempty"`
+	Nickname   string `json:"nickname,omitempty"`
+	Role       *int   `json:"role,omitempty"`
 	Type       uint8  `json:"type"`
 	Codec      string `json:"codec"`
 	Private    []byte `json:"private,omitempty"`
@@ -149,7 +153,7 @@ func (h *fileHead) marshal() (data []byte, n int, err error) {
 	seen := map[uint8]bool{}
 	for n, s := range h.streams {
 		e := ebmlTrackEntry{
-			TrackNumber: uint64(n + 1), TrackUID: uint64(n + 1), TrackType: uint64(s.Type), Name: oneLine(clip(s.UserID, maxTrackName)),
+			TrackNumber: uint64(n + 1), TrackUID: uint64(n + 1), TrackType: uint64(s.Type), Name: clipText(oneLine(cmp.Or(s.Nickname, s.UserID)), maxTrackName),
 			Language: "und", CodecID: s.Codec, CodecPrivate: s.Private,
 		}
 		if !seen[s.Type] {

@@ -202,7 +202,7 @@ func TestTrack_Pause(t *testing.T) {
 	}{
 		"short, clock goes on":        {700 * time.Millisecond, true, 5 * time.Millisecond},
 		"ten minutes, clock goes on":  {10 * time.Minute, true, 5 * time.Millisecond},
-		"eight hours, clock goes on":  {8 * time.Hour, true, 5 * time.Millisecond},
+		"an hour, clock goes on":      {time.Hour, true, 5 * time.Millisecond},
 		"three seconds, clock stands": {3 * time.Second, false, 50 * time.Millisecond},
 		"ten minutes, clock stands":   {10 * time.Minute, false, 50 * time.Millisecond},
 	} {
@@ -216,7 +216,7 @@ func TestTrack_Pause(t *testing.T) {
 				seq := uint16(0)
 				send := func(n int) {
 					for range n {
-						p := &rtp.Packet{Header: rtp.Header{SequenceNumber: seq, Timestamp: ts}, Payload: tinyOpus}
+						p := &rtp.Packet{Header: rtp.Header{SequenceNumber: seq, Timestamp: ts}, Payload: tinySound}
 						if err := track.WriteRTP(p, time.Now()); err != nil {
 							t.Fatal(err)
 						}
@@ -232,7 +232,7 @@ func TestTrack_Pause(t *testing.T) {
 				}
 				resumed := time.Since(begin)
 				send(500)
-				got := demux(t, in(dir, stop(t, rec)[0])).blocks[1]
+				got := withoutSilence(demux(t, in(dir, stop(t, rec)[0])).blocks[1])
 				if len(got) != 1000 {
 					t.Fatalf("%d frames, want 1000", len(got))
 				}

@@ -37,12 +37,19 @@ type notes struct {
 // when it has ended. One without End at Stop ends there. A start before the recording's beginning is moved to it. Beyond
 // 256 gaps the rest is left out, and a warning says so. After Stop nothing is noted.
 func (rec *Recording) Gap(g Gap) {
+	rec.mu.Lock()
+	stopped := rec.stopped
+	rec.mu.Unlock()
+	if !stopped {
+		rec.noteGap(g)
+	}
+}
+
+// noteGap notes a gap that was found while the end is being written, too.
+func (rec *Recording) noteGap(g Gap) {
 	g.Start, g.End, g.Reason = rec.within(g.Start), rec.within(g.End), clipText(oneLine(g.Reason), maxNoteBytes)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.stopped {
-		return
-	}
 	n := &rec.notes
 	n.changed = true
 	for i := range n.gaps {
@@ -77,6 +84,13 @@ func (rec *Recording) Warn(text string) {
 	if !rec.stopped {
 		rec.notes.warn(text)
 	}
+}
+
+// noteWarning notes what was found while the end is being written, too.
+func (rec *Recording) noteWarning(text string) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.notes.warn(text)
 }
 
 func (n *notes) warn(text string) {

@@ -77,6 +77,9 @@ type Options struct {
 	// Begin is the time zero of every file; zero means now. All files of a recording share it, so a
 	// publisher who comes ten minutes late has his first picture at 00:10:00.
 	Begin time.Time
+	// Avoid has names of files, as [FileNames] returns them, that the files of TypeList must not have: those of a recording
+	// that this one continues.
+	Avoid []string
 	// Logger gets what concerns this recording; nil is Config.Logger.
 	Logger *slog.Logger
 }
@@ -140,6 +143,8 @@ type TrackInfo struct {
 	UserID   string
 	Nickname string // the name in the room; may be empty. File names are made of it
 	Role     *int   // in the room, of the platform's; nil when not known
+	// Source is what the track shows, "screen" say. A person's camera and screen are never put into one place of a file.
+	Source   string
 	StreamID string // tracks with the same user and stream share a sender's clock, and preferably a file
 	Kind     Kind
 	MimeType string

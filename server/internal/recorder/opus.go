@@ -7,10 +7,16 @@ import (
 	"time"
 )
 
-// opusSilence is 20 ms of silence: CELT, full band, mono, one frame.
-const opusSilence = "\xf8\xff\xfe"
-
-const opusSilenceLength = 20 * time.Millisecond
+// silence returns a packet of silence that lasts as long as asked for, or as long as packets can that are not longer; 0
+// when all are.
+func silence(_ string, d time.Duration) (data []byte, lasts time.Duration) {
+	for config, length := byte(31), 20*time.Millisecond; config >= 28; config, length = config-1, length/2 {
+		if d >= length {
+			return []byte{config << 3, 0xff, 0xfe}, length // CELT, full band, mono, one frame
+		}
+	}
+	return nil, 0
+}
 
 // opusHead is the identification header (RFC 7845 section 5.1). The pre-skip is 0: a live stream is joined in
 // the middle, and its timestamps are those of the sound.

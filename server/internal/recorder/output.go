@@ -50,21 +50,50 @@ type slot struct {
 	config *codecConfig
 	last   int64         // ms, of the newest block; -1 without
 	end    time.Duration // of the newest block
+	media  time.Duration // end of the newest block that is no silence of ours
 	cued   time.Duration // time of the newest cue; -1 without
+	lag    time.Duration // of sound: how much later than end the next frame is due, see fill.go
+	// skipping says that sound is left out, because it belongs to time that has been written.
+	skipping bool
+	shown    pace
 }
 
-// output is one Matroska file being written. The file is complete after each flush: whole clusters of known
+// pace counts pictures, but for pauses.
+type pace struct {
+	frames int64
+	time   time.Duration
+}
+
+// maxPictureGap is the longest time between two pictures that is no pause.
+const maxPictureGap = time.Second
+
+func (p *pace) add(since time.Duration) {
+	if since > 0 && since <= maxPictureGap {
+		p.frames++
+		p.time += since
+	}
+}
+
+// rate is in pictures a second; 0 when there are not two.
+func (p *pace) rate() float64 {
+	if p.time <= 0 {
+		return 0
+	}
+	return float64(p.frames) / p.time.Seconds()
+}
+
+// output is one Matroska file being written. Its times count from origin. The file is complete after each flush: whole clusters of known
 // size follow a head that names every track in them, so that a crash costs only what was not flushed.
 // It belongs to one goroutine.
 type output struct {
 	name         string
+	origin       time.Duration // in the recording
 	file         mediaFile
 	head         fileHead
 	segmentStart int64
 	slots        []*slot
 	size         int64 // of what is whole
 	end          time.Duration
-	silence      bool // fill the gaps of audio with silence
 	headDirty    bool
 
 	buf       []byte // clusters not yet written
@@ -113,26 +142,26 @@ func (o *output) addStream(s *stream) (*slot, error) {
 	return sl, nil
 }
 
-// block adds a frame to the open cluster. ts is the time from the recording's beginning.
-func (o *output) block(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
-	if o.silence && s.Type == trackAudio {
-		for ; s.end+opusSilenceLength+5*time.Millisecond <= ts; s.end += opusSilenceLength {
-			if err := o.simple(s, s.end, opusSilenceLength, true, []byte(opusSilence)); err != nil {
-				return err
-			}
-		}
+// block adds a frame to the open cluster.
+func (o *output) block(s *slot, f frame) error {
+	var err error
+	if s.Type == trackAudio {
+		err = o.sound(s, f)
+	} else {
+		err = o.simple(s, f)
 	}
-	return o.simple(s, ts, lasts, key, data)
+	s.media = s.end
+	return err
 }
 
-func (o *output) simple(s *slot, ts, lasts time.Duration, key bool, data []byte) error {
-	ms := max(ts.Milliseconds(), s.last+1)
-	if err := o.open(ms, key && s.Type == trackVideo); err != nil {
+func (o *output) simple(s *slot, f frame) error {
+	ms := max(f.ts.Milliseconds(), s.last+1)
+	if err := o.open(ms, f.key && s.Type == trackVideo); err != nil {
 		return err
 	}
-	o.cue(s, ms, key)
-	o.buf = appendSimpleBlock(o.buf, s.number, int16(ms-o.clusterTS), key, data)
-	o.advance(s, ms, lasts)
+	o.cue(s, ms, f.key)
+	o.buf = appendSimpleBlock(o.buf, s.number, int16(ms-o.clusterTS), f.key, f.data)
+	o.advance(s, ms, f.lasts)
 	return nil
 }
 
@@ -181,17 +210,23 @@ func (o *output) advance(s *slot, ms int64, lasts time.Duration) {
 			lasts = min(time.Duration(ms-s.last)*time.Millisecond, 100*time.Millisecond)
 		}
 	}
+	if s.Type == trackVideo && s.last >= 0 {
+		s.shown.add(time.Duration(ms-s.last) * time.Millisecond)
+	}
 	s.last = ms
 	s.end = time.Duration(ms)*time.Millisecond + lasts
 	o.end = max(o.end, s.end)
 	o.frames++
 }
 
+// maxBack is how far before its cluster's time a block may be: times within a cluster have 16 bits and a sign.
+const maxBack = 10 * time.Second
+
 // open makes sure that a cluster is open that can hold a block at ms; fresh wants it to be a new one.
 func (o *output) open(ms int64, fresh bool) error {
 	if o.clusterAt >= 0 {
 		d := ms - o.clusterTS
-		if !fresh && d >= 0 && d < clusterSpan.Milliseconds() && len(o.buf)-o.clusterAt < clusterBytes {
+		if !fresh && d > -maxBack.Milliseconds() && d < clusterSpan.Milliseconds() && len(o.buf)-o.clusterAt < clusterBytes {
 			return nil
 		}
 		o.closeCluster()
@@ -283,7 +318,10 @@ func (o *output) writeHead() error {
 // finish makes the file final: cues, duration, sizes; and closes it. It does as much as it can when the disk
 // refuses something: what was not written is forgotten, and without room for the cues the file has none.
 func (o *output) finish() error {
-	err := o.flush()
+	err := o.fill(o.end)
+	if err == nil {
+		err = o.flush()
+	}
 	if err != nil {
 		o.frames, o.end = o.saved.frames, o.saved.end
 		o.cues = slices.DeleteFunc(o.cues, func(c cue) bool { return c.cluster >= o.size })

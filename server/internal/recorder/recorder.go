@@ -29,8 +29,8 @@
 //
 // # Which files there are
 //
-//	TypeList  <user>.mkv or .webm for each publisher, chat.vtt. A second stream of the same kind at the same
-//	          time (a shared screen), or another codec after a reconnect, goes into <user>-2.mkv and so on.
+//	TypeList  <nickname>.mkv or .webm for each publisher, chat.vtt. A second stream of the same kind at the same
+//	          time (a shared screen), or another person of that name, goes into <nickname>-2.mkv and so on.
 //	TypeFile  recording.mkv or .webm with all tracks, and the chat as a subtitle track.
 //	MP4       the same, converted.
 //	TypeMP3   recording.mp3, chat.vtt
@@ -52,6 +52,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/ffmpeg"
@@ -183,6 +184,20 @@ func Describe(dir string) (Options, error) {
 	o := m.options(dir)
 	o.Chat = m.Chat
 	return o, nil
+}
+
+// FileNames returns the names of the media files of the recording in dir as they were recorded, without their extensions,
+// and those that it had to avoid itself. ErrNoManifest when there is none.
+func FileNames(dir string) ([]string, error) {
+	m, err := loadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Clone(m.Avoid)
+	for i := range m.Outputs {
+		names = append(names, trimExt(m.Outputs[i].Name))
+	}
+	return names, nil
 }
 
 // Recover finishes what a crash left in dir: it cuts half-written ends, gives the files their duration and

@@ -79,6 +79,7 @@ func newRecording(r *Recorder, opts Options, m *manifest) *Recording {
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	rec.writer = newWriter(r, opts, m)
+	rec.writer.gap, rec.writer.warn = rec.noteGap, rec.noteWarning
 	return rec
 }
 
@@ -271,6 +272,7 @@ func (rec *Recording) run() {
 			rec.flush(false)
 		case <-rec.stop:
 			rec.flush(true)
+			rec.takeNotes()
 			rec.fail(rec.writer.finish(rec.refusal.first))
 			return
 		}

@@ -50,8 +50,18 @@ func TestRecording_List(t *testing.T) {
 				if n := len(teacher.track(t, "A_OPUS")); n != 8*50 {
 					t.Errorf("teacher has %d sounds, want %d", n, 8*50)
 				}
-				if at := student.track(t, "V_VP8")[0].at; at < 1990*time.Millisecond || at > 2010*time.Millisecond {
-					t.Errorf("the student's first picture is at %v, want 2s", at)
+				if at := student.track(t, "V_VP8")[0].at; at > 10*time.Millisecond {
+					t.Errorf("the student's first picture is at %v, want 0", at)
+				}
+				if o := files[1].StartOffset; o < 1990*time.Millisecond || o > 2010*time.Millisecond || files[0].StartOffset > 10*time.Millisecond {
+					t.Errorf("the files begin at %v and %v, want 0 and 2s", files[0].StartOffset, o)
+				}
+				if d := files[1].Duration; d < 5900*time.Millisecond || d > 6100*time.Millisecond {
+					t.Errorf("the student's file lasts %v, want 6s", d)
+				}
+				f := files[1]
+				if f.VideoCodec != "VP8" || f.AudioCodec != "opus" || f.Width != 320 || f.Height != 240 || f.FrameRate < 14.9 || f.FrameRate > 15.1 || f.SampleRate != 48000 {
+					t.Errorf("facts %+v", f)
 				}
 				if d := files[0].Duration; d < 7900*time.Millisecond || d > 8100*time.Millisecond {
 					t.Errorf("duration %v, want 8s", d)
@@ -88,7 +98,7 @@ func TestRecording_File(t *testing.T) {
 			t.Fatalf("%d tracks, want 4", n)
 		}
 		chat := m.track(t, "D_WEBVTT/SUBTITLES")
-		if len(chat) != 2 || chat[0].at > 10*time.Millisecond || chat[1].at < 4990*time.Millisecond || chat[1].at > 5010*time.Millisecond {
+		if len(chat) != 2 || chat[0].at > 10*time.Millisecond || chat[1].at < 1990*time.Millisecond || chat[1].at > 2010*time.Millisecond {
 			t.Fatalf("chat %v", chat)
 		}
 		if got := string(chat[1].data); got != "\n\nLi: a &lt;b&gt;\n--&gt; c" {
@@ -185,8 +195,17 @@ func TestRecording_Reconnect(t *testing.T) {
 		if n := len(m.track(t, "V_VP8")); n != 12*15 {
 			t.Errorf("%d pictures, want %d", n, 12*15)
 		}
-		if n := len(m.track(t, "A_OPUS")); n != 16*50 {
-			t.Errorf("%d sounds, want %d", n, 16*50)
+		if n := len(m.track(t, "A_OPUS")); n != 18*50 { // two seconds of it are silence
+			t.Errorf("%d sounds, want %d", n, 18*50)
+		}
+		gaps, warnings, err := recorder.Notes(dir)
+		if err != nil || len(gaps) != 2 || len(warnings) != 1 {
+			t.Errorf("gaps %v, warnings %q, %v", gaps, warnings, err)
+		}
+		for i, g := range gaps {
+			if d := g.End.Sub(g.Start); g.UserID != "tea/cher" || d < 1900*time.Millisecond || d > 2100*time.Millisecond || i > 0 && g.Kind == gaps[0].Kind {
+				t.Errorf("gap %+v", g)
+			}
 		}
 		if n := len(demux(t, in(dir, files[2])).track(t, "V_MPEG4/ISO/AVC")); n != 4*15 {
 			t.Errorf("%d pictures in H264, want %d", n, 4*15)

@@ -75,7 +75,7 @@ func TestRecover_Kill(t *testing.T) {
 				if m.duration() != f.Duration || f.Duration < length-time.Second || int64(len(m.raw)) != f.Size {
 					t.Errorf("%+v: duration %v, size %d", f, m.duration(), len(m.raw))
 				}
-				if len(m.Segment.Cluster) != before[f.Name] {
+				if n := len(m.Segment.Cluster) - before[f.Name]; n < 0 || n > 1 { // one of silence, up to the pictures' end
 					t.Errorf("%s: %d clusters, before %d", f.Name, len(m.Segment.Cluster), before[f.Name])
 				}
 			}

@@ -47,7 +47,7 @@ func diskFull(err error) bool {
 }
 
 func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) error {
-	mo.Frames, mo.Size, mo.Duration = 0, 0, 0
+	mo.Frames, mo.Size, mo.Duration, mo.FrameRate = 0, 0, 0, 0
 	path := filepath.Join(dir, mo.Name)
 	if other := trimExt(path) + ".webm"; mo.DocType == "matroska" {
 		// The crash may have come between the manifest's new name and the file's.
@@ -72,7 +72,7 @@ func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) erro
 	if err != nil {
 		return err
 	}
-	o, err := newOutput(mo.Name, f, fileHead{docType: mo.DocType, begin: m.Begin, room: mo.Room})
+	o, err := newOutput(mo.Name, f, fileHead{docType: mo.DocType, begin: m.Begin.Add(mo.Origin), room: mo.Room})
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -88,7 +88,7 @@ func (r *Recorder) salvageFile(dir string, m *manifest, mo *manifestOutput) erro
 	if err := o.finish(); err != nil {
 		return err
 	}
-	mo.Frames, mo.Size, mo.Duration = o.frames, o.size, o.end
+	o.describe(mo)
 	return nil
 }
 

@@ -25,13 +25,17 @@ const (
 // A Track is one RTP stream on its way into a file. Its methods are safe for concurrent use and never wait for
 // the disk.
 type Track struct {
-	rec     *Recording
-	info    TrackInfo
-	codec   string
-	gone    atomic.Bool // closed, for the writer to see without the lock
-	buried  int         // flushes since; the writer's
-	ignored bool        // what the track carries is not recorded
-	request atomic.Bool // a keyframe is to be asked for when the lock is released
+	rec    *Recording
+	info   TrackInfo
+	codec  string
+	gone   atomic.Bool // closed, for the writer to see without the lock
+	buried int         // flushes since; the writer's
+	sender *senderClock
+	// What the writer knows: see claim.go.
+	claiming          time.Duration // since when a place is sought; 0 before
+	claimed, replaced bool
+	ignored           bool        // what the track carries is not recorded
+	request           atomic.Bool // a keyframe is to be asked for when the lock is released
 
 	mu     sync.Mutex
 	jitter jitterBuffer
@@ -55,7 +59,7 @@ type Track struct {
 
 func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, sender *senderClock) *Track {
 	t := &Track{
-		rec: rec, info: info, codec: codec,
+		rec: rec, info: info, codec: codec, sender: sender,
 		clock:        newTrackClock(info.ClockRate, sender),
 		depacketizer: d, waitKey: d != nil, lastRequest: -keyframeRetry,
 	}
@@ -66,6 +70,14 @@ func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, send
 		}
 	}
 	return t
+}
+
+// kind is the type of the track in a file.
+func (t *Track) kind() uint8 {
+	if t.info.Kind == Video {
+		return trackVideo
+	}
+	return trackAudio
 }
 
 // WriteRTP takes the next packet as it arrived, in any order; p is only read, and not kept. arrival is on the
@@ -86,6 +98,7 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 		return t.rec.closedError()
 	}
 	at := t.rec.since(arrival)
+	t.sender.arrived(at)
 	if !t.begun || p.SSRC != t.ssrc {
 		t.restart(p.SSRC, at)
 	}

@@ -3,12 +3,12 @@
 package recorder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,6 +18,8 @@ const maxEarlyChat = 4096
 // writer decides which frame goes into which file. It belongs to the recording's goroutine.
 type writer struct {
 	r        *Recorder
+	gap      func(Gap)    // notes a gap
+	warn     func(string) // notes a warning
 	opts     Options
 	manifest *manifest
 	outputs  []*output
@@ -59,6 +61,13 @@ func (w *writer) write(b *batch, last, noted bool) error {
 			w.spare.add(f, f.data)
 			continue
 		}
+		switch w.claim(f.track, last) {
+		case claimLater:
+			w.spare.add(f, f.data)
+			continue
+		case claimNever:
+			continue
+		}
 		if err := w.frame(f); err != nil {
 			return err
 		}
@@ -75,6 +84,9 @@ func (w *writer) write(b *batch, last, noted bool) error {
 		return err
 	}
 	for _, o := range w.outputs {
+		if err := o.fill(o.end - fillLag); err != nil {
+			return err
+		}
 		if err := o.flush(); err != nil {
 			return err
 		}
@@ -140,7 +152,13 @@ func (w *writer) frame(f frame) error {
 			return err
 		}
 	}
-	return o.block(s, f.ts, f.lasts, f.key, f.data)
+	f.ts = max(f.ts-o.origin, 0)
+	if f.ts > o.end+fillLag { // nothing came for a while: silence goes first, in its order
+		if err := o.fill(f.ts - fillLag); err != nil {
+			return err
+		}
+	}
+	return o.block(s, f)
 }
 
 // reconfigure notes a change of the picture's size.
@@ -157,50 +175,66 @@ func (w *writer) reconfigure(o *output, s *slot, c *codecConfig) error {
 	return nil
 }
 
-// slot finds the place for a track's first frame: a place of the same user and codec whose track has closed, or
-// a new place in a file of the user, preferably that of the same stream, or a new file.
+// slot finds the place for a track's first frame: a place of the same user, source and codec whose track has ended, or a
+// new place in a file of the user, preferably that of the same stream, or a new file.
 func (w *writer) slot(f frame) (*slot, error) {
 	t := f.track
-	kind := uint8(trackAudio)
-	if t.info.Kind == Video {
-		kind = trackVideo
-	}
 	var best *output
+	changed := false // the codec
 	for _, o := range w.outputs {
 		if w.opts.perUser() && o.slots[0].UserID != t.info.UserID {
 			continue
 		}
-		fits := true
-		for _, s := range o.slots {
-			if s.Type != kind || s.UserID != t.info.UserID {
-				continue
-			}
-			if s.Codec == t.codec && (s.owner == nil || s.owner.gone.Load()) && s.Channels == f.config.channels {
-				s.owner = t
-				return s, nil
-			}
-			fits = fits && !w.opts.perUser()
-		}
-		if !fits {
-			continue
-		}
-		same := false
+		fits, same := true, false
 		for _, s := range o.slots {
 			same = same || s.StreamID == t.info.StreamID
+			if !s.isOf(t) {
+				fits = fits && (s.Type != t.kind() || !w.opts.perUser())
+				continue
+			}
+			if s.Codec == t.codec && s.free() && s.Channels == f.config.channels {
+				w.goOn(o, s, f)
+				return s, nil
+			}
+			if s.free() && !changed {
+				changed = true
+				w.absent(o, s, f)
+			}
+			fits = fits && (s.free() && o.holds(t.codec) || !w.opts.perUser())
 		}
-		if best == nil || same {
+		if fits && (best == nil || same) {
 			best = o
 		}
-		if same {
+		if fits && same {
 			break
 		}
 	}
-	c := f.config
-	s := &stream{
-		UserID: t.info.UserID, StreamID: t.info.StreamID, Type: kind, Codec: t.codec, Private: c.private,
-		Width: c.width, Height: c.height, SampleRate: c.sampleRate, Channels: c.channels,
+	if changed {
+		w.warn(fmt.Sprintf("The %s of %s goes on in another codec (%s): %s.", t.info.Kind, cmp.Or(t.info.Nickname, t.info.UserID),
+			codecName(t.codec), map[bool]string{true: "it is another track of the file", false: "it is in another file"}[best != nil]))
 	}
-	sl, err := w.place(best, s)
+	return w.newSlot(best, f)
+}
+
+// holds reports whether a track of the codec can be added to the file without changing what it is.
+func (o *output) holds(codec string) bool { return o.head.docType != "webm" || inWebM(codec) }
+
+// isOf reports whether the slot is for what the track shows: of the same person, kind and source.
+func (s *slot) isOf(t *Track) bool {
+	return s.Type == t.kind() && s.UserID == t.info.UserID && s.Source == t.info.Source
+}
+
+// free reports whether another track may go on in the slot.
+func (s *slot) free() bool { return s.owner == nil || s.owner.gone.Load() || s.owner.replaced }
+
+// newSlot makes a slot for a track in a file, or in a new one.
+func (w *writer) newSlot(o *output, f frame) (*slot, error) {
+	t, c := f.track, f.config
+	sl, err := w.place(o, &stream{
+		UserID: t.info.UserID, StreamID: t.info.StreamID, Source: t.info.Source, Nickname: t.info.Nickname, Role: t.info.Role,
+		Type: t.kind(), Codec: t.codec, Private: c.private,
+		Width: c.width, Height: c.height, SampleRate: c.sampleRate, Channels: c.channels,
+	}, f.ts)
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +242,8 @@ func (w *writer) slot(f frame) (*slot, error) {
 	return sl, nil
 }
 
-// place adds a stream to a file, or to a new one when o is nil or full.
-func (w *writer) place(o *output, s *stream) (*slot, error) {
+// place adds a stream, whose first frame is at a time of the recording, to a file, or to a new one when o is nil or full.
+func (w *writer) place(o *output, s *stream, at time.Duration) (*slot, error) {
 	if o != nil {
 		sl, err := o.addStream(s)
 		switch {
@@ -220,7 +254,7 @@ func (w *writer) place(o *output, s *stream) (*slot, error) {
 			return nil, fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
 		}
 	}
-	o, err := w.create(s)
+	o, err := w.create(s, at)
 	if err != nil {
 		return nil, err
 	}
@@ -236,12 +270,15 @@ func (w *writer) place(o *output, s *stream) (*slot, error) {
 	return sl, w.earlyChat()
 }
 
-// create makes a file for a stream.
-func (w *writer) create(s *stream) (*output, error) {
-	head := fileHead{docType: "matroska", begin: w.opts.Begin, room: headRoomFile}
+// create makes a file for a stream. It begins at its first frame, but for what is to be mixed: that has the class's times.
+func (w *writer) create(s *stream, at time.Duration) (*output, error) {
+	if w.opts.mixes() {
+		at = 0
+	}
+	head := fileHead{docType: "matroska", begin: w.opts.Begin.Add(at), room: headRoomFile}
 	base := "recording"
 	if w.opts.perUser() {
-		base, head.room = fileName(s.UserID), headRoomUser
+		base, head.room = fileName(s.Nickname, s.UserID), headRoomUser
 	}
 	ext := ".mkv"
 	if w.opts.Format == WebM && !w.opts.mixes() && inWebM(s.Codec) {
@@ -262,19 +299,21 @@ func (w *writer) create(s *stream) (*output, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w %s: %w", ErrWrite, name, err), f.Close())
 	}
-	o.silence = w.opts.mixes()
-	w.manifest.Outputs = append(w.manifest.Outputs, manifestOutput{Name: name})
+	o.origin = at
+	w.manifest.Outputs = append(w.manifest.Outputs, manifestOutput{Name: name, Origin: at})
 	return o, nil
 }
 
-// taken compares without the extension, which a conversion or H264 may change.
+// taken reports whether a file must not have the name: another has it, or has had it in a recording that this one
+// continues, or it is that of a file of another kind.
 func (w *writer) taken(name string) bool {
-	for _, o := range w.outputs {
-		if strings.EqualFold(trimExt(o.name), trimExt(name)) {
-			return true
-		}
+	key := nameKey(name)
+	same := func(other string) bool { return nameKey(other) == key }
+	if slices.ContainsFunc(w.outputs, func(o *output) bool { return same(o.name) }) {
+		return true
 	}
-	return false
+	return w.opts.perUser() &&
+		(slices.ContainsFunc(w.opts.Avoid, same) || slices.ContainsFunc([]string{"recording", "class", trimExt(chatName)}, same))
 }
 
 // extended follows up a change of a file's tracks.
@@ -335,7 +374,7 @@ func (w *writer) message(m ChatMessage) error {
 		}
 		w.chat = c
 	}
-	at := min(max(m.At.Sub(w.opts.Begin), 0), maxDuration)
+	at := w.at(m)
 	if err := w.chat.write(at, m); err != nil {
 		return err
 	}
@@ -356,11 +395,16 @@ func (w *writer) earlyChat() error {
 	early := w.early
 	w.early = nil
 	for _, m := range early {
-		if err := w.subtitle(min(max(m.At.Sub(w.opts.Begin), 0), maxDuration), m); err != nil {
+		if err := w.subtitle(w.at(m), m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// at is when a message came.
+func (w *writer) at(m ChatMessage) time.Duration {
+	return min(max(m.At.Sub(w.opts.Begin), 0), maxDuration)
 }
 
 func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
@@ -390,7 +434,7 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 	if sub.Codec == codecWebVTT {
 		text = "\n\n" + vttEscape(text) // no identifier, no settings
 	}
-	return o.subtitle(sub, at, []byte(text))
+	return o.subtitle(sub, max(at-o.origin, 0), []byte(text))
 }
 
 // finish makes every file final, after an error as well; err is why the recording broke off, if it did.
@@ -403,7 +447,7 @@ func (w *writer) finish(err error) error {
 				continue
 			}
 			errs = append(errs, o.finish())
-			m.Frames, m.Size, m.Duration = o.frames, o.size, o.end
+			o.describe(m)
 		}
 	}
 	if err := w.closeStates(); err != nil {
