@@ -35,6 +35,12 @@ func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]Fil
 		if m.Files, err = withChat(dir, m, files); err != nil {
 			return files, err
 		}
+		if err := r.digest(ctx, dir, m.Files); err != nil {
+			if ctx.Err() != nil {
+				return m.Files, err
+			}
+			r.cfg.Logger.Warn("recording: a file has no digest", "dir", dir, "error", err)
+		}
 		m.State, m.unsaved = stateDone, true
 	}
 	if m.unsaved {

@@ -85,6 +85,7 @@ type Recorder struct {
 	cfg      Config
 	open     fileOpener
 	converts chan struct{} // a token for each ffmpeg that may run
+	digests  chan struct{} // and for each file that may be digested
 	counts   counts
 }
 
@@ -106,7 +107,7 @@ func New(cfg Config) *Recorder {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Recorder{cfg: cfg, open: openFile, converts: make(chan struct{}, cfg.Conversions)}
+	return &Recorder{cfg: cfg, open: openFile, converts: make(chan struct{}, cfg.Conversions), digests: make(chan struct{}, 1)}
 }
 
 // Check tells whether a recording with these options can be made here: ErrInvalidOptions, or ErrNeedsFFmpeg with

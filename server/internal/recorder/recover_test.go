@@ -4,6 +4,8 @@ package recorder_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -72,6 +74,9 @@ func TestRecover_Kill(t *testing.T) {
 				}
 				media++
 				m := demux(t, in(dir, f))
+				if sum := sha256.Sum256(m.raw); f.SHA256 != hex.EncodeToString(sum[:]) {
+					t.Errorf("%s: sha256 %s, want %x", f.Name, f.SHA256, sum)
+				}
 				if m.duration() != f.Duration || f.Duration < length-time.Second || int64(len(m.raw)) != f.Size {
 					t.Errorf("%+v: duration %v, size %d", f, m.duration(), len(m.raw))
 				}

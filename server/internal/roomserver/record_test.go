@@ -3,9 +3,12 @@
 package roomserver_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,6 +108,66 @@ func untilBlocks(tb testing.TB, s *roomservertest.Server, pattern string, blocks
 		}
 		return sum >= blocks
 	})
+}
+
+// TestRecord_Facts looks at what the list says of the people of files and of the files themselves, for who joined and who
+// came by WHIP, also later.
+func TestRecord_Facts(t *testing.T) {
+	t.Parallel()
+	s := roomservertest.New(t)
+	teacher := s.Join(t, "42", "teacher")
+	teacher.Publish(t, clip(t))
+	ts := teacher.BeginClass(t, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList, HasRecordType: true})
+	untilBlocks(t, s, "*/teacher.mkv", 100)
+	p, err := publisher.PublishWHIP(roomservertest.Context(t), clip(t), publisher.WHIP{
+		URL: s.URL + "/whip/42/7?nickname=" + url.QueryEscape("小明/..") + "&role=1", Client: s.HTTPClient(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	joined := teacher.Wait(t, talkcloud.EventParticipantJoined)
+	if !strings.Contains(line(joined), `"nickname":"小明/.."`) || !strings.Contains(line(joined), `"role":1`) {
+		t.Errorf("WHIP publisher came as %s", line(joined))
+	}
+	untilBlocks(t, s, "*/小明.mkv", 100)
+	teacher.EndClass(t)
+	item := recorded(t, s, "42", ts)
+	for user, want := range map[talkcloud.UserID]struct {
+		name, nickname string
+		role           int
+	}{"teacher": {"teacher.mkv", "teacher", 0}, "7": {"小明.mkv", "小明/..", 1}} {
+		f := fileOf(t, item, user)
+		_, raw := fetch(t, s, f.URL)
+		sum := sha256.Sum256(raw)
+		if f.SHA256 != hex.EncodeToString(sum[:]) {
+			t.Errorf("file of %s: sha256 %s, want %x", user, f.SHA256, sum)
+		}
+		if f.Nickname != want.nickname || f.Role == nil || *f.Role != want.role || !strings.HasSuffix(f.URL, "/"+url.PathEscape(want.name)) {
+			t.Errorf("file of %s: %+v", user, f)
+		}
+		if f.VideoCodec != "VP8" || f.AudioCodec != "opus" || f.Width != 320 || f.Height != 240 || f.FrameRate < 10 || f.FrameRate > 20 || f.SampleRate != 48000 {
+			t.Errorf("facts of the file of %s: %+v", user, f)
+		}
+		if f.StartOffsetMS == nil || user == "7" && *f.StartOffsetMS == 0 {
+			t.Errorf("the file of %s begins at %v", user, f.StartOffsetMS)
+		}
+	}
+	for _, query := range []string{"?role=9", "?role=x", "?nickname=" + strings.Repeat("x", 300), "?nickname=%ff"} {
+		req, err := http.NewRequestWithContext(roomservertest.Context(t), http.MethodPost, s.URL+"/whip/42/u"+query, strings.NewReader("v=0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/sdp")
+		resp, err := s.HTTPClient().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "must be") {
+			t.Errorf("%s: status %d, %s", query, resp.StatusCode, text)
+		}
+		_ = resp.Body.Close()
+	}
 }
 
 // TestRecord is the whole way: a teacher who publishes as the SDK does, a student by WHIP, chat; files that can be

@@ -64,8 +64,10 @@ func (t *recordedTrack) follow(c *class) {
 	if t.in.Kind() == ingest.Video {
 		kind = recorder.Video
 	}
+	who := t.session.person()
 	out, err := c.rec.AddTrack(recorder.TrackInfo{
-		UserID: string(t.session.user), StreamID: t.session.stream.id, Kind: kind,
+		UserID: string(t.session.user), Nickname: who.nickname, Role: who.role, Source: who.source,
+		StreamID: t.session.stream.id, Kind: kind,
 		MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, FmtpLine: codec.FmtpLine,
 		RequestKeyframe: t.in.RequestKeyframe,
 	})
@@ -77,6 +79,24 @@ func (t *recordedTrack) follow(c *class) {
 	if !t.report.Arrival.IsZero() {
 		out.WriteSenderReport(t.report.NTP, t.report.RTP, t.report.Arrival)
 	}
+}
+
+// person is who publishes a session, as the room knows it, and what the stream shows.
+type person struct {
+	nickname, source string
+	role             *int
+}
+
+func (m *mediaSession) person() person {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	owner := m.stream.owner
+	who := person{nickname: owner.nickname(), source: m.stream.publication.source()}
+	if owner.role != roleUnknown {
+		role := int(owner.role)
+		who.role = &role
+	}
+	return who
 }
 
 // wrote looks at what became of a packet. While the disk refuses, the recorder goes on trying, and so does the track.

@@ -3,16 +3,23 @@
 package roomserver
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/classrec/classrec/server/internal/ingest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
-// Paths of WHIP: /whip/{room}/{user} is the endpoint, and sessions are below whipSessions. No room begins with "__".
+// Paths of WHIP: /whip/{room}/{user} is the endpoint, and sessions are below whipSessions. No room begins with "__". The
+// endpoint's URL may have a query: nickname is the name in the room, the user's id without it, and role a number as in
+// joinRoom, a student's without it. Where the room has passwords, the password says the role. Of a user who is in the
+// room already, both stay as they are.
 const (
 	whipPrefix   = "/whip/"
 	whipSessions = "/whip/__sessions/"
@@ -31,11 +38,18 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	nickname, wanted, err := whipPerson(r.URL.Query(), userID)
+	if err != nil {
+		return nil, err
+	}
 	role := talkcloud.RoleStudent
+	if wanted != nil {
+		role = *wanted
+	}
 	if passwords := s.cfg.Rooms[roomID].Passwords; len(passwords) > 0 {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		var fits bool
-		if role, fits = roleByPassword(passwords, strings.TrimSpace(token), nil); !strings.EqualFold(scheme, "Bearer") || !fits {
+		if role, fits = roleByPassword(passwords, strings.TrimSpace(token), wanted); !strings.EqualFold(scheme, "Bearer") || !fits {
 			s.refused[limitPassword].Add(1)
 			return nil, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
 		}
@@ -52,7 +66,7 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 			Status: http.StatusInsufficientStorage, Message: refusalOf(s.over(limitDisk, "the disk is nearly full")).Message,
 		}
 	}
-	session, err := s.enterByWHIP(roomID, userID, role, whipSource(r.URL))
+	session, err := s.enterByWHIP(roomID, userID, nickname, role, whipSource(r.URL))
 	if err != nil {
 		s.dismiss()
 		status := http.StatusForbidden
@@ -95,8 +109,28 @@ func whipSource(u *url.URL) publication {
 	return publication{Audio: json.RawMessage("true"), Video: json.RawMessage("true"), Attributes: attributes}
 }
 
+// maxWHIPNickname bounds a nickname in a URL, in bytes.
+const maxWHIPNickname = 256
+
+// whipPerson reads who publishes from the query. role is nil when it is not told.
+func whipPerson(query url.Values, id talkcloud.UserID) (nickname string, role *int, err error) {
+	bad := func(text string) error { return &ingest.StatusError{Status: http.StatusBadRequest, Message: text} }
+	nickname = cmp.Or(query.Get("nickname"), string(id))
+	if len(nickname) > maxWHIPNickname || !utf8.ValidString(nickname) {
+		return "", nil, bad(fmt.Sprintf("nickname must be UTF-8 of at most %d bytes", maxWHIPNickname))
+	}
+	if text := query.Get("role"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < talkcloud.RoleTeacher || n > talkcloud.RolePatrol {
+			return "", nil, bad("role must be 0 (teacher), 1 (assistant), 2 (student), 3 (auditor) or 4 (patrol)")
+		}
+		role = &n
+	}
+	return nickname, role, nil
+}
+
 // enterByWHIP gives a stream to the participant of that name, who comes into being for it when not there yet.
-func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, role int, pub publication) (*whipSession, error) {
+func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, nickname string, role int, pub publication) (*whipSession, error) {
 	r, err := s.lockRoom(roomID, false)
 	if err != nil {
 		return nil, err
@@ -109,7 +143,7 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, r
 		}
 		p = &participant{server: s, room: r, id: userID}
 		properties, err := encode(map[string]any{
-			"role": role, "nickname": userID, "publishstate": 3, "hasvideo": true, "hasaudio": true,
+			"role": role, "nickname": nickname, "publishstate": 3, "hasvideo": true, "hasaudio": true,
 		})
 		if err != nil {
 			return nil, refuse(codeFailure, reasonPayload, "user id is not text")

@@ -249,8 +249,8 @@ type RecordListItem struct {
 	PlaybackMP4      Scalar `json:"videoplayback_mp4,omitzero"`
 	PlaybackM4A      Scalar `json:"videoplayback_m4a,omitzero"`
 	// What follows is an extension of the embedded room server; TalkCloud does not send it.
-	Files    RecordFiles  `json:"files,omitempty"`
-	Gaps     RecordGaps   `json:"gaps,omitempty"`
+	Files    RecordFiles    `json:"files,omitempty"`
+	Gaps     RecordGaps     `json:"gaps,omitempty"`
 	Warnings RecordWarnings `json:"warnings,omitempty"`
 }
 
