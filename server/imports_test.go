@@ -83,7 +83,7 @@ var onlyImporters = map[string][]string{
 	"github.com/goccy/go-yaml":                             {"server/classrecd", "client/classrec", "server", "server/internal/scenario"},
 	"github.com/pion":                                      {"server/internal/transport", "server/internal/publisher"},
 	"github.com/pion/sdp":                                  {"server/internal/ingest"},
-	"github.com/pion/rtp":                                  {"server/internal/transport", "server/internal/ingest", "server/internal/publisher", "server/internal/recorder"},
+	"github.com/pion/rtp":                                  {"server/internal/transport", "server/internal/ingest", "server/internal/roomserver", "server/internal/publisher", "server/internal/recorder"},
 	"github.com/pion/webrtc/v4/pkg/media":                  {"server/internal/publisher", "server/internal/clips"},
 	"google.golang.org/grpc/codes":                         atTheEdge,
 	"google.golang.org/grpc/status":                        atTheEdge,

@@ -147,7 +147,7 @@ func (p *Peer) serve() error {
 			return nil
 		case now := <-ticker.C:
 			if connected {
-				p.watch.look(now)
+				p.watch.look(now, now.Sub(p.heard()) < p.cfg.SectionTimeout*3/5)
 			}
 		case e := <-events:
 			if e.ended {
@@ -168,6 +168,17 @@ func (p *Peer) serve() error {
 			p.read(t)
 		}
 	}
+}
+
+// heard is when the publisher last gave a sign of life.
+func (p *Peer) heard() time.Time {
+	var last time.Time
+	for _, s := range p.sessions {
+		if at := s.Heard(); at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // read hands a track to the Handler.

@@ -83,8 +83,8 @@ func (s *watchedSection) last() time.Time {
 	return last
 }
 
-// look is called from time to time.
-func (w *silenceWatch) look(now time.Time) {
+// look is called from time to time; alive says that the publisher gives signs of life.
+func (w *silenceWatch) look(now time.Time, alive bool) {
 	for _, s := range w.sections {
 		last := s.last()
 		start := last
@@ -94,7 +94,7 @@ func (w *silenceWatch) look(now time.Time) {
 		switch {
 		case s.silence != nil && last.After(s.silence.Start):
 			w.over(s, last)
-		case s.silence == nil && now.Sub(start) >= w.server.cfg.SectionTimeout:
+		case s.silence == nil && alive && now.Sub(start) >= w.server.cfg.SectionTimeout:
 			s.silence = &Silence{
 				Section: s.section.index, Kind: kindOf(s.section.kind()), Start: start, Never: last.IsZero(),
 				Reason: "nothing was received from the publisher",

@@ -5,11 +5,15 @@ package recorder
 import "time"
 
 const (
-	// jitterSize bounds how many packets wait for a missing one; a power of two.
-	jitterSize = 512
+	// jitterSize bounds how many packets wait for a missing one: some seconds of a large picture. The ring begins with
+	// jitterStart places. Both are powers of two.
+	jitterSize  = 4096
+	jitterStart = 64
+	// jitterFree is how many buffers are kept to be used again.
+	jitterFree = 32
 	// jitterBytes bounds their size.
-	jitterBytes = 2 << 20
-	// jitterWait is how long a missing packet is waited for: time for a NACK and its answer.
+	jitterBytes = 4 << 20
+	// jitterWait is how long a missing packet is waited for where nobody says how long it may still come.
 	jitterWait = 300 * time.Millisecond
 	// restartAfter is how many packets in a row from far off mean that the source counts anew.
 	restartAfter = 3
@@ -25,14 +29,16 @@ type packet struct {
 }
 
 // jitterBuffer puts packets in order. A packet in order passes through without a copy. Packets after a gap are
-// copied and wait for the gap to be filled, at most jitterWait; then the gap is lost. Duplicates and packets
+// copied and wait for the gap to be filled, as long as wait says; then the gap is lost. Duplicates and packets
 // that come after their gap was given up are dropped. Sequence numbers wrap.
 type jitterBuffer struct {
-	out func(p packet, lost bool) // lost: packets before this one are missing for good
+	out  func(p packet, lost bool) // lost: packets before this one are missing for good
+	wait func() time.Duration      // how long a missing packet may still come; nil is jitterWait
 
 	started bool
 	next    uint16 // the sequence number that out waits for
-	ring    [jitterSize]*packet
+	newest  uint16 // the latest that came
+	ring    []*packet
 	count   int
 	bytes   int
 	since   time.Duration // arrival of the oldest waiting packet
@@ -45,7 +51,7 @@ type jitterBuffer struct {
 // push takes a packet; its payload is only borrowed.
 func (j *jitterBuffer) push(p packet) {
 	if !j.started {
-		j.started, j.next = true, p.seq
+		j.started, j.next, j.newest = true, p.seq, p.seq
 	}
 	d := int(int16(p.seq - j.next))
 	if d < -jitterSize*4 || d > jitterSize*4 {
@@ -53,9 +59,12 @@ func (j *jitterBuffer) push(p packet) {
 			return
 		}
 		j.flush()
-		j.next, j.lost, d = p.seq, true, 0
+		j.next, j.newest, j.lost, d = p.seq, p.seq, true, 0
 	}
 	j.strange = 0
+	if int16(p.seq-j.newest) > 0 {
+		j.newest = p.seq
+	}
 	switch {
 	case d == 0:
 		j.deliver(p)
@@ -74,6 +83,7 @@ func (j *jitterBuffer) push(p packet) {
 				return
 			}
 		}
+		j.reach(d)
 		j.keep(p)
 		j.expire(p.arrival)
 	}
@@ -81,8 +91,39 @@ func (j *jitterBuffer) push(p packet) {
 
 // expire gives up gaps that have been waited for long enough.
 func (j *jitterBuffer) expire(now time.Duration) {
-	for j.count > 0 && now-j.since >= jitterWait {
+	if j.count == 0 || now-j.since < jitterWait {
+		return
+	}
+	wait := time.Duration(jitterWait)
+	if j.wait != nil {
+		wait = j.wait()
+	}
+	for j.count > 0 && now-j.since >= wait {
 		j.skip()
+	}
+}
+
+// newer reports whether a number is later than all that came.
+func (j *jitterBuffer) newer(seq uint16) bool { return !j.started || int16(seq-j.newest) > 0 }
+
+// place is where a number is kept.
+func (j *jitterBuffer) place(seq uint16) **packet { return &j.ring[int(seq)&(len(j.ring)-1)] }
+
+// reach makes the ring large enough for a packet so far ahead of next.
+func (j *jitterBuffer) reach(ahead int) {
+	size := max(len(j.ring), jitterStart)
+	for size <= ahead {
+		size *= 2
+	}
+	if size == len(j.ring) {
+		return
+	}
+	old := j.ring
+	j.ring = make([]*packet, size)
+	for _, p := range old {
+		if p != nil {
+			*j.place(p.seq) = p
+		}
 	}
 }
 
@@ -94,7 +135,7 @@ func (j *jitterBuffer) flush() {
 }
 
 func (j *jitterBuffer) keep(p packet) {
-	slot := &j.ring[p.seq%jitterSize]
+	slot := j.place(p.seq)
 	if *slot != nil {
 		return // a duplicate: within the ring's reach the slot belongs to one number
 	}
@@ -117,7 +158,7 @@ func (j *jitterBuffer) keep(p packet) {
 
 // skip gives up the present gap.
 func (j *jitterBuffer) skip() {
-	for j.ring[j.next%jitterSize] == nil {
+	for *j.place(j.next) == nil {
 		j.next++
 		j.missing++
 	}
@@ -131,7 +172,7 @@ func (j *jitterBuffer) drain() {
 		return
 	}
 	for {
-		slot := &j.ring[j.next%jitterSize]
+		slot := j.place(j.next)
 		p := *slot
 		if p == nil {
 			break
@@ -140,7 +181,7 @@ func (j *jitterBuffer) drain() {
 		j.count--
 		j.bytes -= len(p.payload)
 		j.deliver(*p)
-		if len(j.free) < jitterSize/8 {
+		if len(j.free) < jitterFree {
 			j.free = append(j.free, p)
 		}
 	}
@@ -148,7 +189,7 @@ func (j *jitterBuffer) drain() {
 		return
 	}
 	for i := j.next; ; i++ {
-		if p := j.ring[i%jitterSize]; p != nil {
+		if p := *j.place(i); p != nil {
 			j.since = p.arrival
 			return
 		}

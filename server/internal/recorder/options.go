@@ -152,6 +152,9 @@ type TrackInfo struct {
 	ClockRate uint32
 	Channels  uint16 // of audio; 0 means 2
 	FmtpLine  string // of the SDP; sprop-parameter-sets is used for H264
+	// Patience says how long a packet that is missing may still come, because it is asked for: it is asked while one is
+	// missing. May be nil, for 300 ms. It must not block, nor call the recorder.
+	Patience func() time.Duration
 	// RequestKeyframe asks the publisher for a keyframe. May be nil. It must not block; it is called from
 	// WriteRTP and from the recording's own goroutine, at most once a second.
 	RequestKeyframe func()

@@ -14,6 +14,8 @@ import (
 )
 
 const (
+	// maxDrain is how long a recording that ends waits for what is missing.
+	maxDrain = 8 * time.Second
 	// interleave is how long frames are held back to sort those of different tracks by time.
 	interleave = 200 * time.Millisecond
 	// kickBytes wakes the writer before its time.
@@ -168,7 +170,8 @@ func (rec *Recording) WriteChat(m ChatMessage) error {
 	return nil
 }
 
-// Stop ends the recording: it writes what is left, gives every file its duration and index, and converts where
+// Stop ends the recording: it waits until what is missing has come or is given up (see TrackInfo.Patience; at most 8 s),
+// writes what is left, gives every file its duration and index, and converts where
 // the options ask for it. It returns the finished files, none and no error when there was no media.
 //
 // When the disk refused media the error wraps ErrWrite, and when the conversion failed ErrConvert; what could be
@@ -186,7 +189,7 @@ func (rec *Recording) Stop(ctx context.Context) ([]File, error) {
 	rec.mu.Unlock()
 	if first {
 		for _, t := range tracks {
-			_ = t.Close() // never fails
+			t.Finish()
 		}
 		close(rec.stop)
 	}
@@ -263,7 +266,7 @@ func (rec *Recording) run() {
 	defer rec.ended()
 	ticker := time.NewTicker(rec.r.cfg.FlushInterval)
 	defer ticker.Stop()
-	for {
+	for stopped := false; !stopped; {
 		select {
 		case <-ticker.C:
 			rec.poll()
@@ -271,12 +274,30 @@ func (rec *Recording) run() {
 		case <-rec.kick:
 			rec.flush(false)
 		case <-rec.stop:
-			rec.flush(true)
-			rec.takeNotes()
-			rec.fail(rec.writer.finish(rec.refusal.first))
-			return
+			stopped = true
 		}
 	}
+	for begun := time.Now(); !rec.complete() && time.Since(begun) < maxDrain; {
+		<-ticker.C
+		rec.poll()
+		rec.flush(false)
+	}
+	rec.mu.Lock()
+	tracks := rec.tracks
+	rec.mu.Unlock()
+	for _, t := range tracks {
+		_ = t.Close() // never fails
+	}
+	rec.flush(true)
+	rec.takeNotes()
+	rec.fail(rec.writer.finish(rec.refusal.first))
+}
+
+// complete reports whether all tracks have ended.
+func (rec *Recording) complete() bool {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return len(rec.tracks) == 0
 }
 
 // ended takes the recording out of the counts of now.

@@ -42,6 +42,7 @@ type Track struct {
 	clock  *trackClock
 	ssrc   uint32
 	begun  bool
+	ending bool // by Finish: nothing newer is taken
 	closed bool
 
 	// video
@@ -63,7 +64,7 @@ func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, send
 		clock:        newTrackClock(info.ClockRate, sender),
 		depacketizer: d, waitKey: d != nil, lastRequest: -keyframeRetry,
 	}
-	t.jitter.out = t.ordered
+	t.jitter.out, t.jitter.wait = t.ordered, info.Patience
 	if d == nil {
 		t.config = &codecConfig{
 			codec: codec, private: opusHead(int(info.Channels)), sampleRate: 48000, channels: int(info.Channels),
@@ -97,6 +98,10 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 		t.mu.Unlock()
 		return t.rec.closedError()
 	}
+	if t.ending && (p.SSRC != t.ssrc || t.jitter.newer(p.SequenceNumber)) {
+		t.mu.Unlock()
+		return nil
+	}
 	at := t.rec.since(arrival)
 	t.sender.arrived(at)
 	if !t.begun || p.SSRC != t.ssrc {
@@ -108,7 +113,11 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 	t.jitter.push(packet{seq: p.SequenceNumber, marker: p.Marker, ts: p.Timestamp, payload: p.Payload, arrival: at})
 	t.checkKeyframe(at)
 	t.countLost()
+	ended := t.ending && t.jitter.count == 0
 	t.mu.Unlock()
+	if ended {
+		_ = t.Close() // never fails
+	}
 	t.rec.r.counts.packets.Add(1)
 	t.askKeyframe()
 	return t.rec.failed()
@@ -121,6 +130,19 @@ func (t *Track) WriteSenderReport(ntp time.Time, rtp uint32, arrival time.Time) 
 	defer t.mu.Unlock()
 	if !t.closed {
 		t.clock.report(ntp, rtp)
+	}
+}
+
+// Finish ends the track as soon as nothing is missing: what is newer than all that came is not taken any more, but
+// WriteRTP should be given packets until it returns an error, since those that are missing may still come. Where none is
+// missing, or when what is has been given up, it is Close.
+func (t *Track) Finish() {
+	t.mu.Lock()
+	t.ending = true
+	whole := t.jitter.count == 0
+	t.mu.Unlock()
+	if whole {
+		_ = t.Close() // never fails
 	}
 }
 
@@ -148,7 +170,7 @@ func (t *Track) restart(ssrc uint32, at time.Duration) {
 		t.lose(at)
 	}
 	t.begun, t.ssrc = true, ssrc
-	t.jitter = jitterBuffer{out: t.ordered, free: t.jitter.free}
+	t.jitter = jitterBuffer{out: t.ordered, wait: t.info.Patience, free: t.jitter.free}
 }
 
 // poll does what is due without a packet.
@@ -159,7 +181,11 @@ func (t *Track) poll(now time.Duration) {
 		t.countLost()
 		t.checkKeyframe(now)
 	}
+	ended := t.ending && !t.closed && t.jitter.count == 0
 	t.mu.Unlock()
+	if ended {
+		_ = t.Close() // never fails
+	}
 	t.askKeyframe()
 }
 

@@ -77,6 +77,7 @@ func (r *room) announceClass(p *participant, m talkcloud.Message, c *class, ack 
 	r.endClass()
 	r.class.Store(c)
 	r.noteStreams(nil)
+	r.noteSilences(c)
 	return nil
 }
 

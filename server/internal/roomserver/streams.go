@@ -35,8 +35,9 @@ type mediaSession struct {
 	room   *room
 	stream *stream
 	user   talkcloud.UserID
-	peer   *ingest.Peer // guarded by the room's mutex; nil until the offer is answered
-	over   atomic.Bool  // the stream has ended; what still comes is not taken
+	peer   *ingest.Peer                  // guarded by the room's mutex; nil until the offer is answered
+	over   atomic.Bool                   // the stream has ended; what still comes is not taken
+	silent map[silenceKey]ingest.Silence // that last; guarded by the room's mutex
 }
 
 // end stops taking media. The room's mutex is held.

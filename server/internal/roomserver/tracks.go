@@ -4,6 +4,9 @@ package roomserver
 
 import (
 	"errors"
+	"time"
+
+	"github.com/pion/rtp"
 
 	"github.com/classrec/classrec/server/internal/ingest"
 	"github.com/classrec/classrec/server/internal/recorder"
@@ -13,7 +16,7 @@ import (
 // there takes it from its next packet on, one that ends lets go of it.
 func (m *mediaSession) Track(in *ingest.Track) {
 	t := recordedTrack{session: m, in: in}
-	defer t.release()
+	defer t.end()
 	reports := in.SenderReports()
 	for {
 		packet, arrival, err := in.ReadRTP()
@@ -21,6 +24,7 @@ func (m *mediaSession) Track(in *ingest.Track) {
 			return
 		}
 		t.follow(m.room.class.Load())
+		t.repair(packet, arrival)
 		if t.out == nil {
 			continue
 		}
@@ -35,6 +39,7 @@ func (m *mediaSession) Track(in *ingest.Track) {
 		default:
 		}
 		t.wrote(t.out.WriteRTP(packet, arrival))
+		in.Release()
 	}
 }
 
@@ -47,6 +52,7 @@ type recordedTrack struct {
 	class   *class              // the one that out is of, or was to be of; nil for none
 	out     *recorder.Track     // nil when nothing is recorded
 	refused bool                // by the disk, the last time
+	ending  []*recorder.Track   // of classes that have ended, and wait for what is missing
 }
 
 // follow makes a place in the class that goes on, if it is another one than before.
@@ -54,7 +60,7 @@ func (t *recordedTrack) follow(c *class) {
 	if c == t.class {
 		return
 	}
-	t.release()
+	t.finish()
 	t.class = c
 	if c == nil {
 		return
@@ -69,7 +75,7 @@ func (t *recordedTrack) follow(c *class) {
 		UserID: string(t.session.user), Nickname: who.nickname, Role: who.role, Source: who.source,
 		StreamID: t.session.stream.id, Kind: kind,
 		MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, FmtpLine: codec.FmtpLine,
-		RequestKeyframe: t.in.RequestKeyframe,
+		RequestKeyframe: t.in.RequestKeyframe, Patience: t.in.Patience,
 	})
 	if err != nil {
 		t.failed(err)
@@ -119,6 +125,33 @@ func (t *recordedTrack) failed(err error) {
 		t.class.log.Warn("track is not recorded", "user", t.session.user, "kind", t.in.Kind(), "error", err)
 	}
 	t.release()
+}
+
+// finish lets go of a class that has ended: what was lost of it may still come.
+func (t *recordedTrack) finish() {
+	if t.out != nil {
+		t.out.Finish()
+		t.ending, t.out = append(t.ending, t.out), nil
+	}
+}
+
+// repair gives a packet to the classes that have ended: it may be one of theirs that was lost.
+func (t *recordedTrack) repair(p *rtp.Packet, arrival time.Time) {
+	kept := t.ending[:0]
+	for _, out := range t.ending {
+		if err := out.WriteRTP(p, arrival); err == nil {
+			kept = append(kept, out)
+		}
+	}
+	t.ending = kept
+}
+
+// end is called when nothing comes any more.
+func (t *recordedTrack) end() {
+	t.release()
+	for _, out := range t.ending {
+		_ = out.Close() // never fails
+	}
 }
 
 // release gives up the place in the recording.

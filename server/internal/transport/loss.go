@@ -11,7 +11,7 @@ const (
 	// A missing packet is waited for as many round trips as minPatience to maxPatience allow.
 	patienceTrips = 8
 	minPatience   = 3 * time.Second
-	maxPatience   = 6 * time.Second
+	maxPatience   = 4 * time.Second
 	// maxAsks bounds how often one packet is asked for.
 	maxAsks = 12
 	// maxMissing bounds the packets of one stream that are asked for; older ones are given up. A hole that is larger than

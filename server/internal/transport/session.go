@@ -147,6 +147,13 @@ func (s *Session) Err() error {
 	return s.err
 }
 
+// Heard is when the publisher last gave a sign of life: media, reports, or a connectivity check.
+func (s *Session) Heard() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
+}
+
 // Close ends the session and waits for its goroutines.
 func (s *Session) Close() {
 	s.end(nil)
