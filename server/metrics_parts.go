@@ -118,6 +118,16 @@ func platformReadings() []reading[roomserver.Stats] {
 			}, "limit"),
 		gauge("classrec_ingest_publishers", "WebRTC publishers that are connected, or connecting.",
 			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Publishers)) }),
+		counter("classrec_ingest_packets_total", "RTP packets that were received from publishers, those that were repaired included.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Media.Packets)) }),
+		counter("classrec_ingest_packets_requested_total", "Requests for RTP packets that were missing.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Media.Requested)) }),
+		counter("classrec_ingest_packets_repaired_total", "Missing RTP packets that arrived after all, in order, by retransmission or from redundancy.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Media.Repaired)) }),
+		counter("classrec_ingest_packets_lost_total", "RTP packets that were lost and not recovered.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Media.Lost)) }),
+		counter("classrec_ingest_silent_sections_total", "Times that a negotiated section gave nothing that can be recorded for five seconds.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Media.Silences)) }),
 		gauge("classrec_recorder_recordings", "Classes that are being recorded: interrupted are those whose media the disk refuses.",
 			func(s roomserver.Stats, tell func(float64, ...string)) {
 				tell(float64(max(0, s.Recorder.Recordings-s.Recorder.Refused)), "recording")

@@ -190,6 +190,11 @@ func TestMetrics_Wired(t *testing.T) {
 		"classrec_roomserver_connections":          "Connections",
 		"classrec_roomserver_refused_total limit":  "Refused[limit]",
 		"classrec_ingest_publishers":               "Publishers",
+		"classrec_ingest_packets_total":            "Media.Stats.Packets",
+		"classrec_ingest_packets_requested_total":  "Media.Stats.Requested",
+		"classrec_ingest_packets_repaired_total":   "Media.Stats.Repaired",
+		"classrec_ingest_packets_lost_total":       "Media.Stats.Lost",
+		"classrec_ingest_silent_sections_total":    "Media.Silences",
 		"classrec_recorder_recordings recording":   "", // Recordings without Refused
 		"classrec_recorder_recordings interrupted": "Recorder.Refused",
 		"classrec_recorder_interruptions_total":    "Recorder.Interruptions",

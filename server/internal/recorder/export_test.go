@@ -55,3 +55,10 @@ func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
 	f.size += grow
 	return f.mediaFile.WriteAt(p, at)
 }
+
+// Waiting is how many packets wait for a missing one, and their size.
+func (t *Track) Waiting() (packets, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.jitter.count, t.jitter.bytes
+}

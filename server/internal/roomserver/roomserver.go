@@ -254,6 +254,8 @@ type Stats struct {
 	Rooms, Connections, Participants int
 	// Publishers are connected for media, or connecting.
 	Publishers int
+	// Media is what they have sent, and what was lost and repaired.
+	Media ingest.Stats
 	// Refused is what was refused, by what there was too much of: rooms, participants, room_people, message_size,
 	// message_rate, chat_rate, saved_messages, properties, streams, publishers, disk (too little of it), password (none).
 	Refused map[string]uint64
@@ -267,7 +269,7 @@ func (s *Server) Stats() Stats {
 	refused[limitNames()[limitPublishers]] = s.media.Refused() // both ways to publish come there
 	return Stats{
 		Rooms: s.Rooms(), Connections: s.Connections(), Participants: int(s.participants.Load()),
-		Publishers: s.media.Peers(), Recorder: s.recorder.Stats(),
+		Publishers: s.media.Peers(), Media: s.media.Stats(), Recorder: s.recorder.Stats(),
 		Refused: refused,
 	}
 }
