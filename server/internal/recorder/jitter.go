@@ -94,7 +94,7 @@ func (j *jitterBuffer) expire(now time.Duration) {
 	if j.count == 0 || now-j.since < jitterWait {
 		return
 	}
-	wait := time.Duration(jitterWait)
+	wait := jitterWait
 	if j.wait != nil {
 		wait = j.wait()
 	}
