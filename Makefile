@@ -25,6 +25,10 @@ BUF := $(GO) tool -modfile=tools/buf/go.mod buf
 GOVULNCHECK := $(GO) tool -modfile=tools/security/go.mod govulncheck
 INDEXDB := $(GO) tool -modfile=tools/security/go.mod indexdb
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+# GStreamer as a publisher by WebRTC: its encoders, webrtcbin, and Python's way to them.
+GSTREAMER := gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice \
+	python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
+AIORTC := server/internal/e2e/testdata/python/requirements.txt
 # The packages with tests that `make test` leaves out.
 E2E_DIRS = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build .*\be2e\b' client server | sed 's|^|./|')))
 # Where the tests keep the Node side of their peers.
@@ -58,16 +62,17 @@ test: ## Run the tests; they need only Go
 	$(GOTEST) -race ./...
 
 .PHONY: e2e
-e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Python and Java, and all others of their packages
+e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Firefox, GStreamer, Python and Java, and all others of their packages
 	$(GOTEST) -race -tags e2e -count=1 $(E2E_DIRS)
 
 .PHONY: setup-e2e
 setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
-	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven protoc:protobuf-compiler systemd-analyze:systemd; do \
+	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven firefox-esr:firefox-esr mkvinfo:mkvtoolnix protoc:protobuf-compiler systemd-analyze:systemd; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
 	if [[ -z "$$(fc-list :lang=zh 2>/dev/null)" ]]; then missing+=(fonts-wqy-microhei); fi; \
+	if [[ ! -e /usr/share/doc/gir1.2-gst-plugins-bad-1.0 || ! -e /usr/share/doc/gstreamer1.0-plugins-ugly ]]; then missing+=($(GSTREAMER)); fi; \
 	if (($${#missing[@]})); then \
 		root=(); if (($$(id -u))); then root=(sudo); fi; \
 		echo "installing $${missing[*]}"; \
@@ -83,11 +88,11 @@ setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian 
 			touch "$$stamp"; \
 		fi; \
 	done
-	@if [[ ! $(BUILD)/python -nt docs/clients/python/requirements.txt || ! $(BUILD)/python -nt tools/gen/clients/requirements.txt ]]; then \
+	@if [[ ! $(BUILD)/python -nt docs/clients/python/requirements.txt || ! $(BUILD)/python -nt tools/gen/clients/requirements.txt || ! $(BUILD)/python -nt $(AIORTC) ]]; then \
 		echo "python packages in $(BUILD)/python"; \
 		rm -rf $(BUILD)/python; \
 		python3 -m venv $(BUILD)/python; \
-		$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r docs/clients/python/requirements.txt -r tools/gen/clients/requirements.txt; \
+		$(BUILD)/python/bin/pip install -q --disable-pip-version-check -r docs/clients/python/requirements.txt -r tools/gen/clients/requirements.txt -r $(AIORTC); \
 		touch $(BUILD)/python; \
 	fi
 	@mkdir -p $(BUILD); cd tools/grpcurl && $(GO) build -o ../../$(BUILD)/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl

@@ -21,6 +21,12 @@ import (
 // openPage opens a page of testdata/pages in a Chromium of its own, which is ended with the test.
 func openPage(t *testing.T, name, page string) *remote {
 	t.Helper()
+	return openPageIn(t, startChromium, name, page, nil)
+}
+
+// openPageIn is openPage in any browser, which start starts. whip, where it is not nil, is served beside the page.
+func openPageIn(t *testing.T, start func(*testing.T, string), name, page string, whip http.Handler) *remote {
+	t.Helper()
 	calls := make(chan []byte, 64)
 	r := newRemote(name, func(line []byte) error {
 		calls <- line
@@ -52,6 +58,11 @@ func openPage(t *testing.T, name, page string) *remote {
 			t.Error(err)
 		}
 	})
+	if whip != nil {
+		for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodDelete} {
+			mux.Handle(method+" /whip/", whip)
+		}
+	}
 	web := httptest.NewServer(mux)
 	t.Cleanup(web.Close)
 	t.Cleanup(func() { // before the browser ends
@@ -59,7 +70,7 @@ func openPage(t *testing.T, name, page string) *remote {
 			t.Error(err)
 		}
 	})
-	startChromium(t, web.URL+"/"+page)
+	start(t, web.URL+"/"+page)
 	r.await(t, "ready", nil)
 	return r
 }
@@ -76,7 +87,7 @@ func startChromium(t *testing.T, url string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--ignore-certificate-errors",
+		"--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection", "--ignore-certificate-errors",
 		"--autoplay-policy=no-user-gesture-required", "--user-data-dir="+profile, url)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its own children

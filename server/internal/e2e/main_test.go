@@ -24,7 +24,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	for _, tool := range []string{"chromium", "node", "ffmpeg", "ffprobe", "curl", "go"} {
+	for _, tool := range []string{"chromium", "node", "ffmpeg", "ffprobe", "curl", "go", "firefox-esr", "mkvinfo", "gst-inspect-1.0"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			fmt.Fprintf(os.Stderr, "the end-to-end tests need %s; make setup-e2e installs it: %v\n", tool, err)
 			os.Exit(1)

@@ -19,6 +19,12 @@ func startNode(t *testing.T, name string, environ []string, script ...string) *r
 	cmd := exec.Command("node", script...)
 	cmd.Dir = filepath.Join("testdata", "node")
 	cmd.Env = append(os.Environ(), environ...)
+	return startScript(t, name, cmd)
+}
+
+// startScript runs a program that takes calls on its standard input and answers on its output, until the test ends.
+func startScript(t *testing.T, name string, cmd *exec.Cmd) *remote {
+	t.Helper()
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -53,7 +59,7 @@ func startNode(t *testing.T, name string, environ []string, script ...string) *r
 		<-heard
 		err := cmd.Wait()
 		if err != nil || t.Failed() {
-			t.Logf("%s: node: %v\n%s", name, err, stderr.String())
+			t.Logf("%s: %v\n%s", name, err, stderr.String())
 		}
 	})
 	return r

@@ -66,6 +66,8 @@ type Conditions struct {
 type Config struct {
 	Seed     uint64
 	Up, Down Conditions
+	// Listen is the address that publishers send to. Default 127.0.0.1; there are browsers that never send there.
+	Listen netip.Addr
 	// Drop, when set, is asked for every datagram before the conditions; true loses it. Calls are serial.
 	Drop func(Datagram) bool
 }
@@ -92,13 +94,16 @@ type Link struct {
 	wg      sync.WaitGroup
 }
 
-// New starts a relay on a free port of loopback, in front of a server's address. It runs until Close.
+// New starts a relay on a free port, in front of a server's address. It runs until Close.
 func New(target net.Addr, cfg Config) (*Link, error) {
 	to, err := netip.ParseAddrPort(target.String())
 	if err != nil {
 		return nil, err
 	}
-	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)))
+	if !cfg.Listen.IsValid() {
+		cfg.Listen = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(cfg.Listen, 0)))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
+	"github.com/classrec/classrec/server/internal/apitest"
+	"github.com/classrec/classrec/server/internal/impair"
+)
+
+// network is a condition under which is measured.
+type network struct {
+	name string
+	impair.Config
+	// What must be kept of what was sent, and how many packets may be sent again for one that was lost.
+	frames, audio, resent float64
+}
+
+// lossy loses in both directions, with half a round trip's delay in each.
+func lossy(loss float64, rtt time.Duration) impair.Config {
+	c := impair.Conditions{Loss: loss, Delay: rtt / 2}
+	return impair.Config{Seed: 11, Up: c, Down: c}
+}
+
+// clean and bad are what each publisher is tried on in `make e2e`.
+var (
+	clean = network{"clean", impair.Config{}, 0.99, 0.99, 0}
+	bad   = network{"10 % loss, 100 ms round trip", lossy(0.10, 100*time.Millisecond), 0.85, 0.95, 1.5}
+)
+
+// measured is what became of a session.
+type measured struct {
+	passed
+	keptFrames, keptAudio int
+	size                  string
+}
+
+// held is what a file holds.
+type held struct {
+	frames, audio int // without filled silence
+	silence       int // packets
+	size          string
+}
+
+// count counts the packets of a file by ffprobe. Silence that was filled in is told by its length: what publishers send
+// here is a tone.
+func count(t *testing.T, file string) (h held) {
+	t.Helper()
+	var p struct {
+		Packets []struct {
+			Kind string `json:"codec_type"`
+			Size string
+		}
+		Streams []struct {
+			Kind          string `json:"codec_type"`
+			Width, Height int
+		}
+	}
+	out := tool(t, "ffprobe", "-v", "error", "-show_entries", "packet=codec_type,size:stream=codec_type,width,height", "-of", "json", file)
+	if err := json.Unmarshal([]byte(out), &p); err != nil {
+		t.Fatalf("ffprobe %s: %v", file, err)
+	}
+	for _, packet := range p.Packets {
+		switch {
+		case packet.Kind == "video":
+			h.frames++
+		case packet.Kind == "audio" && packet.Size == "3":
+			h.silence++
+		case packet.Kind == "audio":
+			h.audio++
+		}
+	}
+	for _, s := range p.Streams {
+		if s.Kind == "video" {
+			h.size = fmt.Sprintf("%dx%d", s.Width, s.Height)
+		}
+	}
+	return h
+}
+
+// wellFormed has the tools of Debian's mkvtoolnix read a file: they find no fault.
+func wellFormed(t *testing.T, file string) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"mkvinfo", "--ui-language", "en_US", "--all", file},
+		{"mkvmerge", "--ui-language", "en_US", "--output", file + ".merged.mkv", file},
+	} {
+		out, err := exec.CommandContext(testContext(t), args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %s: %v\n%.2000s", args[0], file, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "Warning") || strings.Contains(line, "Error") || strings.Contains(line, "nknown element") {
+				t.Errorf("%s %s: %s", args[0], file, line)
+			}
+		}
+	}
+}
+
+// class begins a class that is recorded into a file for each person, and returns what ends it.
+func class(t *testing.T, s *apitest.Server, room, options string) (end func() *classrecv1.Recording) {
+	t.Helper()
+	r := s.Must(t, apitest.Call{Name: apitest.Start, Request: fmt.Sprintf(`{"room": %q, %s}`, room, options)})
+	return func() *classrecv1.Recording {
+		t.Helper()
+		s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, r.GetName())})
+		return available(t, s, r.GetName())
+	}
+}
+
+// repairs is how long a publisher stays when it has sent everything, so that what was lost can be asked for.
+const repairs = 3 * time.Second
+
+// measure has a publisher send so many frames in each network at once, into one class.
+func measure(t *testing.T, publisher string, o session, frames int, networks ...network) []measured {
+	t.Helper()
+	s := newMediaServer(t, publisher)
+	p := startPublisher(t, s, publisher)
+	end := class(t, s, "room", `"format": "RECORDING_FORMAT_MKV"`)
+	var routes []*route
+	for i, n := range networks {
+		user := fmt.Sprint("u", i)
+		routes = append(routes, p.proxy.through(endpoint("room", user), n.Config))
+		p.publish(t, "room", user, o)
+	}
+	for _, r := range routes {
+		eventually(t, "the frames are sent", func() bool { return r.passed().frames >= frames })
+	}
+	for i := range networks {
+		p.call(t, "quiet", fmt.Sprint("u", i))
+	}
+	<-time.After(repairs)
+	var sent []passed
+	for i := range networks {
+		said := callInto[struct{ Resent *int }](t, p.remote, "stats", fmt.Sprint("u", i))
+		passed := routes[i].passed()
+		if said.Resent != nil { // browsers probe the network with what looks like packets sent again
+			passed.resent = *said.Resent
+		}
+		sent = append(sent, passed)
+		p.call(t, "end", fmt.Sprint("u", i))
+	}
+	recording := end()
+	var results []measured
+	for i := range routes {
+		file := download(t, s.HTTP(), fileNamed(t, recording, fmt.Sprintf("u%d.mkv", i)))
+		wellFormed(t, file)
+		tool(t, "ffmpeg", "-v", "error", "-nostdin", "-i", file, "-enc_time_base:v", "1:90000", "-f", "null", "-")
+		h := count(t, file)
+		results = append(results, measured{sent[i], h.frames, h.audio, h.size})
+	}
+	return results
+}
+
+// check compares what was kept with what must be.
+func (m measured) check(t *testing.T, publisher string, n network) {
+	t.Helper()
+	line := fmt.Sprintf("%s, %s, %s: %d of %d frames, %d of %d packets of sound, %d sent again for %d lost, %s",
+		publisher, m.codec, n.name, m.keptFrames, m.frames, m.keptAudio, m.audio, m.resent, m.lost, m.size)
+	t.Log(line)
+	if float64(m.keptFrames) < n.frames*float64(m.frames) {
+		t.Errorf("too few frames, want %.1f %%: %s", 100*n.frames, line)
+	}
+	if float64(m.keptAudio) < n.audio*float64(m.audio) {
+		t.Errorf("too little sound, want %.1f %%: %s", 100*n.audio, line)
+	}
+	if n.resent > 0 && float64(m.resent) > n.resent*float64(m.lost) {
+		t.Errorf("too much sent again, want %.1f for each: %s", n.resent, line)
+	}
+}
+
+// TestPublishers has each independent publisher send through a clean and a bad network, and counts in the files what was
+// sent.
+func TestPublishers(t *testing.T) {
+	for _, publisher := range []string{chromium, firefox, aiortc, gstreamer} {
+		t.Run(publisher, func(t *testing.T) {
+			networks := []network{clean, bad}
+			for i, m := range measure(t, publisher, session{}, 100, networks...) {
+				m.check(t, publisher, networks[i])
+			}
+		})
+	}
+}
