@@ -28,6 +28,9 @@ type Input struct {
 	Stream int    // the number in the file, from 0
 	Video  bool   // or else audio
 	User   string
+	// Name, Teacher and Screen are as in StreamState, for streams of which there is no state.
+	Name            string
+	Teacher, Screen bool
 	// Offset is where the file's zero is in the class, and End where the file ends.
 	Offset, End time.Duration
 	// Width and Height are those of the largest picture, of video; Resized says that there are others.
@@ -60,8 +63,8 @@ type Job struct {
 
 // Result is what became of a Job.
 type Result struct {
-	// MP4 and MP3 say which were made: of a class without sound there is no MP3.
-	MP4, MP3 bool
+	// MP4 and MP3 say which were made: of a class without sound there is no MP3. Sound says that the MP4 has some.
+	MP4, MP3, Sound bool
 	// Warnings say what was left out, and why, in words for whoever watches the recording.
 	Warnings []string
 }
@@ -89,7 +92,9 @@ func Run(ctx context.Context, job Job) (Result, error) {
 			return Result{}, fmt.Errorf("mix picture: %w", err)
 		}
 	}
-	return Result{MP4: job.MP4 != "", MP3: heard && job.MP3 != "", Warnings: m.warnings}, nil
+	return Result{
+		MP4: job.MP4 != "", MP3: heard && job.MP3 != "", Sound: heard && job.MP4 != "", Warnings: m.warnings,
+	}, nil
 }
 
 // warn notes that something is left out.

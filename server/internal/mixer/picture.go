@@ -10,9 +10,12 @@ import (
 	"github.com/classrec/classrec/server/internal/ffmpeg"
 )
 
+// FrameRate is the most pictures in a second; where nothing changes there are fewer.
+const FrameRate = 25
+
 const (
-	// tick is how often the picture may change: 25 times a second.
-	tick = 40 * time.Millisecond
+	// tick is how often the picture may change.
+	tick = time.Second / FrameRate
 	// stillEvery is how often a picture is written that does not change.
 	stillEvery = time.Second
 	// border is the width of the frame around who speaks.

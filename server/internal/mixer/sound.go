@@ -21,9 +21,9 @@ const (
 	frameBytes  = 2 * channels
 )
 
-// slack is how far a piece of sound may be from the end of the one before and still follow it, in frames: 5 ms.
+// slack is how far a piece of sound may be from the end of the one before and still follow it, in frames: 2.5 ms.
 // Timestamps are whole milliseconds, and clocks differ; what adds up beyond is put right at once.
-const slack = ffmpeg.SampleRate / 200
+const slack = ffmpeg.SampleRate / 400
 
 // fade is how many frames sound takes to come after a hole or a cut: a click is heard otherwise.
 const fade = ffmpeg.SampleRate / 1000

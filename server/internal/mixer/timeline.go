@@ -59,7 +59,11 @@ func newPeople(job Job) *people {
 		}
 	}
 	for _, in := range job.Inputs {
-		of(in.User, in.Parts[0].From)
+		k := of(in.User, in.Parts[0].From)
+		k.teacher = k.teacher || in.Teacher
+		if k.name == k.user && in.Name != "" {
+			k.name = in.Name
+		}
 	}
 	slices.SortStableFunc(all, func(a, b *known) int {
 		if a.teacher != b.teacher {
@@ -120,8 +124,8 @@ func spans(job Job, p *people) []span {
 	return list
 }
 
-// scenes arranges the picture for the whole length of the class. A stream of which there is no state is taken to be a
-// camera that is there as long as its media are.
+// scenes arranges the picture for the whole length of the class. A stream of which there is no state is taken to be
+// there as long as its media are.
 func scenes(job Job, p *people, speeches []speech) []scene {
 	media := spans(job, p)
 	times := []time.Duration{0}
@@ -190,6 +194,12 @@ func pictureSize(portrait bool) image.Point {
 	return image.Pt(1280, 720)
 }
 
+// Size is the width and height of the mixed picture.
+func Size(portrait bool) (width, height int) {
+	size := pictureSize(portrait)
+	return size.X, size.Y
+}
+
 // advance takes in what is known by a time.
 func (s *stage) advance(at time.Duration, speeches []speech) {
 	for ; s.next < len(s.job.States) && s.job.States[s.next].At <= at; s.next++ {
@@ -247,7 +257,10 @@ func (s *stage) look(at time.Duration) (present []shown, screen int) {
 			continue
 		}
 		state, known := s.states[m.stream]
-		if s.stateful[m.stream] && (!known || state.Ended) {
+		switch {
+		case !s.stateful[m.stream]:
+			state.Screen = s.job.Inputs[m.input].Screen
+		case !known, state.Ended:
 			continue
 		}
 		video := s.job.Inputs[m.input].Video && !state.VideoMuted

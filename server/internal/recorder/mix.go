@@ -46,14 +46,18 @@ func (r *Recorder) mix(ctx context.Context, program ffmpeg.Program, dir string, 
 		m.warn(w)
 	}
 	if made.MP4 {
-		f := File{Name: "recording.mp4", Duration: job.Length, MediaType: "video/mp4"}
+		f := File{Name: "recording.mp4", Duration: job.Length, MediaType: "video/mp4", VideoCodec: "H264", FrameRate: mixer.FrameRate}
+		f.Width, f.Height = mixer.Size(job.Portrait)
+		if made.Sound {
+			f.AudioCodec, f.SampleRate = "AAC", ffmpeg.SampleRate
+		}
 		if err := finished(dir, job.MP4, &f); err != nil {
 			return nil, err
 		}
 		files = append(files, f)
 	}
 	if made.MP3 {
-		f := File{Name: "recording.mp3", Duration: job.Length, MediaType: "audio/mpeg"}
+		f := File{Name: "recording.mp3", Duration: job.Length, MediaType: "audio/mpeg", AudioCodec: "MP3", SampleRate: ffmpeg.SampleRate}
 		if err := finished(dir, job.MP3, &f); err != nil {
 			return nil, err
 		}
@@ -69,26 +73,33 @@ func mixInputs(m *manifest) (inputs []mixer.Input, length time.Duration) {
 		if o.Frames == 0 {
 			continue
 		}
-		length = max(length, o.Duration)
+		length = max(length, o.Origin+o.Duration)
 		for n, s := range o.Streams {
 			if s.Type == trackSubtitle || s.Type == trackVideo && m.Type == TypeMP3 {
 				continue
 			}
 			in := mixer.Input{
-				File: o.Name, Stream: n, Video: s.Type == trackVideo, User: s.UserID, End: o.Duration,
-				Width: s.Width, Height: s.Height, Resized: s.Resized,
+				File: o.Name, Stream: n, Video: s.Type == trackVideo,
+				User: s.UserID, Name: s.Nickname, Teacher: s.Role != nil && *s.Role == roleTeacher, Screen: shared(s.Source),
+				Offset: o.Origin, End: o.Origin + o.Duration, Width: s.Width, Height: s.Height, Resized: s.Resized,
 			}
 			for _, p := range s.Parts {
 				in.Parts = append(in.Parts, mixer.Part{Stream: p.StreamID, From: p.From})
 			}
 			if len(in.Parts) == 0 { // recorded by an earlier version
-				in.Parts = []mixer.Part{{Stream: s.StreamID}}
+				in.Parts = []mixer.Part{{Stream: s.StreamID, From: o.Origin}}
 			}
 			inputs = append(inputs, in)
 		}
 	}
 	return inputs, length
 }
+
+// roleTeacher is TrackInfo.Role of a teacher.
+const roleTeacher = 0
+
+// shared reports whether a TrackInfo.Source is shown large.
+func shared(source string) bool { return source == "screen" || source == "media" || source == "file" }
 
 // warn adds to what the recording says of itself.
 func (m *manifest) warn(text string) {

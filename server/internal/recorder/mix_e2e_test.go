@@ -7,6 +7,8 @@ package recorder_test
 import (
 	"fmt"
 	"image"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pion/rtp"
 
 	"github.com/classrec/classrec/server/internal/clips"
 	"github.com/classrec/classrec/server/internal/recorder"
@@ -25,15 +29,6 @@ func streamOf(t *testing.T, user, stream string, load func() (*clips.Clip, error
 	s := newSource(t, user, load)
 	s.info.StreamID = stream
 	return s
-}
-
-// state tells the recording of a stream.
-func state(rec *recorder.Recording, user, name string, change func(*recorder.StreamState)) {
-	s := recorder.StreamState{Stream: user + "-camera", User: user, Name: name, Teacher: user == "teacher"}
-	if change != nil {
-		change(&s)
-	}
-	rec.StreamChanged(s, time.Now())
 }
 
 // mixedClass is a class in which things happen: see TestE2E_Mix.
@@ -247,4 +242,69 @@ func crowd(t *testing.T, dir string, people int, video, audio, broken bool) (fil
 		files = stop(t, rec)
 	})
 	return files
+}
+
+// TestE2E_MixedSound hears everybody's beeps where they belong, those two seconds apart to within 10 ms: with a sender whose clock
+// runs fast, packets that are lost, one who comes late, and one who is mute for a while.
+func TestE2E_MixedSound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const seconds = 300
+	synctest.Test(t, func(t *testing.T) {
+		rec := must[*recorder.Recording](t)(recorder.New(recorder.Config{}).Start(recorder.Options{Dir: dir, Type: recorder.TypeMP3}))
+		first := addFeed(t, rec, newSource(t, "teacher", clips.TeacherAudio))
+		first.rate *= 1.0001 // 30 ms in all
+		lossy(first)
+		play(t, 7*time.Second, first)
+		late := addFeed(t, rec, newSource(t, "student", clips.StudentAudio))
+		lossy(late)
+		play(t, 20*time.Second, first, late)
+		pass := late.pass
+		late.pass = func(*rtp.Packet) []*rtp.Packet { return nil }
+		play(t, 13*time.Second, first, late)
+		late.pass = pass
+		play(t, (seconds-40)*time.Second, first, late)
+		stop(t, rec)
+	})
+	beeps := heard(t, in(dir, recorder.File{Name: "recording.mp3"}))
+	if len(beeps) < seconds-1 || len(beeps) > seconds {
+		t.Fatalf("%d beeps in %d s", len(beeps), seconds)
+	}
+	for i, at := range beeps {
+		if off := at - math.Round(beeps[0]) - float64(i); math.Abs(off) > 0.030 {
+			t.Fatalf("beep %d is at %v s", i, at)
+		}
+		if i >= 2 && math.Abs(at-beeps[i-2]-2) > 0.010 {
+			t.Errorf("beep %d is %v s after the one before the last", i, at-beeps[i-2])
+		}
+	}
+}
+
+// lossy loses a packet in twenty of those that have no beginning or end of a beep.
+func lossy(f *feed) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	f.pass = func(p *rtp.Packet) []*rtp.Packet {
+		in := time.Since(f.begin) % time.Second
+		if quiet := in > 200*time.Millisecond && in < 900*time.Millisecond; quiet && rng.IntN(20) == 0 {
+			return nil
+		}
+		return []*rtp.Packet{p}
+	}
+}
+
+// heard is when beeps begin, in seconds.
+func heard(t *testing.T, path string) (at []float64) {
+	t.Helper()
+	out := tool(t, "ffmpeg", "-v", "error", "-i", path, "-ac", "1", "-ar", "48000", "-f", "s16le", "-")
+	quiet := 48000
+	for i := 0; i+1 < len(out); i += 2 {
+		if v := int16(uint16(out[i]) | uint16(out[i+1])<<8); v > 2000 || v < -2000 {
+			if quiet > 14400 { // 300 ms
+				at = append(at, float64(i/2)/48000)
+			}
+			quiet = 0
+		}
+		quiet++
+	}
+	return at
 }

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// silence returns a packet of silence that lasts as long as asked for, or as long as packets can that are not longer; 0
-// when all are.
+// shortestOpus is the length of the shortest packet.
+const shortestOpus = 2500 * time.Microsecond
+
+// silence returns a packet of silence that lasts as long as asked for, rounded to what packets can, or as long as packets
+// can; 0 for what is rounded to nothing. What were rounded down each time would add up where many packets are lost.
 func silence(_ string, d time.Duration) (data []byte, lasts time.Duration) {
 	for config, length := byte(31), 20*time.Millisecond; config >= 28; config, length = config-1, length/2 {
-		if d >= length {
+		if d+shortestOpus/2 >= length {
 			return []byte{config << 3, 0xff, 0xfe}, length // CELT, full band, mono, one frame
 		}
 	}

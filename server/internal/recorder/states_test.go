@@ -26,6 +26,15 @@ func mixing(t *testing.T) recorder.Config {
 	return recorder.Config{FFmpegPath: never}
 }
 
+// state tells the recording of a stream.
+func state(rec *recorder.Recording, user, name string, change func(*recorder.StreamState)) {
+	s := recorder.StreamState{Stream: user + "-camera", User: user, Name: name, Teacher: user == "teacher"}
+	if change != nil {
+		change(&s)
+	}
+	rec.StreamChanged(s, time.Now())
+}
+
 // TestRecording_States notes what becomes of streams, and where in the files each begins, while the class goes on; and
 // nothing of it in classes of other types, or after the end.
 func TestRecording_States(t *testing.T) {
@@ -80,6 +89,7 @@ func TestRecording_StatesBounded(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}
+		time.Sleep(1010 * time.Millisecond) // until all that waits is in one place
 		disk.SetLeft(100 << 20)
 		time.Sleep(2 * time.Minute)
 		lines := strings.Split(strings.TrimSpace(string(must[[]byte](t)(os.ReadFile(filepath.Join(dir, ".streams.jsonl"))))), "\n")
