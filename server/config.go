@@ -171,6 +171,9 @@ type Config struct {
 	Conversions int
 	// FFmpegThreads is how many threads each of its encoders has. 0: 2.
 	FFmpegThreads int
+	// MP4Audio is the sound of MP4 files: "aac", or "opus", as it was recorded.
+	// "": "aac". A mixed MP4 always has AAC.
+	MP4Audio string
 
 	// WebhooksFile is a YAML file of endpoints that are told what happens to
 	// recordings; docs/webhooks.md has all of it:
@@ -272,6 +275,9 @@ func (c Config) validate() error {
 	errs = append(errs, c.RoomLimits.validate()...)
 	if c.Conversions < 0 || c.FFmpegThreads < 0 {
 		errs = append(errs, errors.New("--conversions and --ffmpeg-threads: must not be negative"))
+	}
+	if !slices.Contains([]string{"", "aac", "opus"}, c.MP4Audio) {
+		errs = append(errs, fmt.Errorf("--mp4-audio: %q is not aac or opus", c.MP4Audio))
 	}
 	if c.FilesBaseURL != "" {
 		if err := checkURL(c.FilesBaseURL); err != nil {

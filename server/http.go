@@ -87,6 +87,7 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 		FFmpegPath:    s.cfg.FFmpeg,
 		Conversions:   s.cfg.Conversions,
 		FFmpegThreads: s.cfg.FFmpegThreads,
+		MP4Opus:       s.cfg.MP4Audio == "opus",
 		CloseTimeout:  s.cfg.ShutdownTimeout / 3,
 		Now:           s.cfg.Rehearsal.Clock().Now,
 		Logger:        log,

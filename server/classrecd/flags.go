@@ -93,6 +93,7 @@ type serverFlags struct {
 	FFmpeg         string   `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
 	Conversions    int      `name:"conversions" default:"1" placeholder:"N" help:"How many recordings ffmpeg works on at once; the others wait (${default})." group:"room"`
 	FFmpegThreads  int      `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"How many threads each of its encoders has (${default})." group:"room"`
+	MP4Audio       string   `name:"mp4-audio" env:"CLASSREC_MP4_AUDIO" default:"aac" enum:"aac,opus" placeholder:"CODEC" help:"The sound of MP4 files: aac, which everything plays, or opus, as it was recorded, which Safari before 17 and QuickTime do not play in MP4 (${default})." group:"room"`
 	Scenario       string   `placeholder:"FILE" help:"For tests: play from this YAML file what people do in rooms, what goes wrong with the platform, and how time moves on; docs/scenario.md has the format." group:"room"`
 
 	WebhooksFile string `name:"webhooks-file" placeholder:"FILE" help:"YAML file of endpoints that are told of recordings, mode 0600: endpoints: [{name: crm, url: 'https://…', secrets: [whsec_…]}]." group:"webhooks"`
@@ -176,6 +177,7 @@ func (f *serverFlags) config() server.Config {
 		FFmpeg:              f.FFmpeg,
 		Conversions:         f.Conversions,
 		FFmpegThreads:       f.FFmpegThreads,
+		MP4Audio:            f.MP4Audio,
 		WebhooksFile:        f.WebhooksFile,
 		MaxRecordings:       orForever(f.MaxRecordings),
 		MaxRooms:            orForever(f.MaxRooms),

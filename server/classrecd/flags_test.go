@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 	f := mustParse(t)
 	want := server.Config{
 		GRPCListen: "127.0.0.1:9090", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9091", DataDir: "./data", Platform: server.Embedded,
-		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", Conversions: 1, FFmpegThreads: 2,
+		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", Conversions: 1, FFmpegThreads: 2, MP4Audio: "aac",
 		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
 		FileLinkTTL:    time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
@@ -126,7 +126,7 @@ func TestSources(t *testing.T) {
 		FileLinkTTL:    time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
 		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
-		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000, Conversions: 1, FFmpegThreads: 2,
+		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000, Conversions: 1, FFmpegThreads: 2, MP4Audio: "aac",
 		MaxDuration: 24 * time.Hour, ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 9 * time.Second,
 	}
 	check := func(t *testing.T, f *flags) {

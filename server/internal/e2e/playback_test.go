@@ -89,18 +89,18 @@ func TestPlayback(t *testing.T) {
 		{
 			"webm file", `"format": "RECORDING_FORMAT_WEBM", "record_type": "RECORD_TYPE_FILE"`, clips.TeacherVideo,
 			map[string][]string{"recording.webm": {"vp8", "opus", "vp8", "opus", "webvtt"}},
-			map[string][]size{"recording.webm": {{640, 360}, {320, 240}}},
-			false, // whoever came first
+			map[string][]size{"recording.webm": {{640, 360}, {320, 240}}}, // whoever came first
+			true,
 		},
 		{
 			"mp4", `"format": "RECORDING_FORMAT_MP4"`, clips.TeacherVideo, // transcoded
-			map[string][]string{"teacher.mp4": {"h264", "opus"}, "student.mp4": {"h264", "opus"}},
+			map[string][]string{"teacher.mp4": {"h264", "aac"}, "student.mp4": {"h264", "aac"}},
 			map[string][]size{"teacher.mp4": {{640, 360}}},
 			true,
 		},
 		{
 			"mp4 of h264", `"format": "RECORDING_FORMAT_MP4", "record_chat": false`, clips.TeacherH264, // remuxed
-			map[string][]string{"teacher.mp4": {"h264", "opus"}, "student.mp4": {"h264", "opus"}},
+			map[string][]string{"teacher.mp4": {"h264", "aac"}, "student.mp4": {"h264", "aac"}},
 			map[string][]size{"teacher.mp4": {{640, 360}}},
 			false,
 		},

@@ -14,7 +14,6 @@ const (
 	codecVP9      = "V_VP9"
 	codecH264     = "V_MPEG4/ISO/AVC"
 	codecOpus     = "A_OPUS"
-	codecText     = "S_TEXT/UTF8"
 	codecWebVTT   = "D_WEBVTT/SUBTITLES"
 	maxFrameBytes = 8 << 20
 )
@@ -65,7 +64,7 @@ func newDepacketizer(info TrackInfo) (codec string, d depacketizer, err error) {
 
 // inWebM tells whether a WebM file may hold the codec.
 func inWebM(codec string) bool {
-	return codec != codecH264 && codec != codecText
+	return codec != codecH264
 }
 
 // codecName is a codec as RTP calls it.

@@ -66,7 +66,7 @@ func (m *manifest) err() error {
 	return nil
 }
 
-// sweep removes what was only material: converted files, files without a frame, chat that is a subtitle, and what
+// sweep removes what was only material: converted files, files without a frame, and what
 // killed conversions have begun.
 func (r *Recorder) sweep(dir string, m *manifest) {
 	keep := map[string]bool{}
@@ -163,9 +163,9 @@ func (o *manifestOutput) mediaType() string {
 	return kind + "x-matroska"
 }
 
-// withChat adds chat.vtt to the files, unless the chat is a track of the one media file.
+// withChat adds chat.vtt to the files.
 func withChat(dir string, m *manifest, files []File) ([]File, error) {
-	if !m.Chat || m.Type == TypeFile && len(files) > 0 {
+	if !m.Chat {
 		return files, nil
 	}
 	info, err := os.Stat(filepath.Join(dir, chatName))

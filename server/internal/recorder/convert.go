@@ -5,6 +5,7 @@ package recorder
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,7 +47,19 @@ func (r *Recorder) convertEach(ctx context.Context, program ffmpeg.Program, dir 
 		if o.Frames == 0 {
 			continue
 		}
-		made, err := r.run(ctx, program, dir, []string{"-copyts", "-i", o.Name}, []product{mp4Product(m, o)})
+		inputs, p := []string{"-copyts", "-i", o.Name}, mp4Product(m, o, r.cfg.MP4Audio)
+		chat, err := o.chatTrack(dir, m)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConvert, err)
+		}
+		if chat != "" {
+			inputs = append(inputs, "-i", chat)
+			p.args = append([]string{"-map", "1:s"}, p.args...)
+		}
+		made, err := r.run(ctx, program, dir, inputs, []product{p})
+		if chat != "" {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, chat)))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -55,29 +68,72 @@ func (r *Recorder) convertEach(ctx context.Context, program ffmpeg.Program, dir 
 	return files, nil
 }
 
-// mp4Product remuxes H264 and Opus and transcodes other video.
-func mp4Product(m *manifest, o *manifestOutput) product {
+// chatTrack makes a file of the chat, from which ffmpeg copies it into the MP4 of o, and returns its name; "" when the MP4
+// is to have no chat.
+func (o *manifestOutput) chatTrack(dir string, m *manifest) (string, error) {
+	if m.Type != TypeFile || !m.Chat {
+		return "", nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, chatName))
+	if err != nil {
+		return "", err
+	}
+	samples := textSamples(readChat(data), o.Origin, o.Duration)
+	if len(samples) == 0 {
+		return "", nil
+	}
+	name := converting + rand.Text() + "-chat.mp4"
+	return name, os.WriteFile(filepath.Join(dir, name), textMP4(samples), 0o600)
+}
+
+// mp4Product copies H264 and transcodes other video; the sound becomes AAC, unless Opus is asked for.
+func mp4Product(m *manifest, o *manifestOutput, audio MP4Audio) product {
 	p := product{file: o.facts(m), muxer: "mp4"}
 	p.file.Name, p.file.MediaType = trimExt(o.Name)+".mp4", "audio/mp4"
-	p.args = []string{"-map", "0", "-c:a", "copy", "-c:s", "mov_text"}
-	n := 0
+	p.args = []string{"-map", "0:v?", "-map", "0:a?", "-c:s", "copy"}
+	videos, audios := 0, 0
 	for _, s := range o.Streams {
-		if s.Type != trackVideo {
-			continue
+		switch s.Type {
+		case trackVideo:
+			p.file.MediaType, p.file.VideoCodec = "video/mp4", "H264"
+			p.args = append(p.args, mp4Video(s, videos)...)
+			videos++
+		case trackAudio:
+			if audio == MP4AAC {
+				p.file.AudioCodec = "AAC"
+			}
+			p.args = append(p.args, mp4Sound(s, audios, audio)...)
+			audios++
 		}
-		p.file.MediaType, p.file.VideoCodec = "video/mp4", "H264"
-		if s.Codec == codecH264 && !s.Resized {
-			p.args = append(p.args, fmt.Sprintf("-c:v:%d", n), "copy")
-		} else {
-			w, h := even(s.Width), even(s.Height)
-			p.args = append(p.args, fmt.Sprintf("-filter:v:%d", n), fmt.Sprintf(
-				"scale=%d:%d:force_original_aspect_ratio=decrease,pad=%d:%d:-1:-1,setsar=1,format=yuv420p", w, h, w, h))
-			p.args = append(p.args, x264(fmt.Sprintf(":v:%d", n))...)
-		}
-		n++
 	}
 	p.args = append(p.args, "-fps_mode", "passthrough", "-enc_time_base:v", "1:1000", "-movflags", "+faststart")
 	return p
+}
+
+// mp4Video is how the n-th track of pictures goes into an MP4.
+func mp4Video(s *stream, n int) []string {
+	if s.Codec == codecH264 && !s.Resized {
+		return []string{fmt.Sprintf("-c:v:%d", n), "copy"}
+	}
+	w, h := even(s.Width), even(s.Height)
+	return append([]string{fmt.Sprintf("-filter:v:%d", n), fmt.Sprintf(
+		"scale=%d:%d:force_original_aspect_ratio=decrease,pad=%d:%d:-1:-1,setsar=1,format=yuv420p", w, h, w, h)},
+		x264(fmt.Sprintf(":v:%d", n))...)
+}
+
+// mp4Sound is how the n-th track of sound goes into an MP4. Sound that begins later than the file has silence before it.
+func mp4Sound(s *stream, n int, audio MP4Audio) []string {
+	if audio == MP4Opus && s.Codec == codecOpus {
+		return []string{fmt.Sprintf("-c:a:%d", n), "copy"}
+	}
+	encoder := "aac"
+	if audio == MP4Opus {
+		encoder = "libopus"
+	}
+	return []string{
+		fmt.Sprintf("-filter:a:%d", n), "aresample=48000:async=1:first_pts=0",
+		fmt.Sprintf("-c:a:%d", n), encoder, fmt.Sprintf("-b:a:%d", n), "128k",
+	}
 }
 
 func even(n int) int { return max(n+n%2, 2) }

@@ -111,22 +111,22 @@ func TestE2E_Formats(t *testing.T) {
 			{"teacher.mkv", []string{"h264", "opus"}, 10}, {"student.webm", []string{"vp8", "opus"}, late}, {"chat.vtt", nil, 0},
 		}},
 		"list mp4": {recorder.Options{Type: recorder.TypeList, Format: recorder.MP4}, clips.TeacherVideo, []want{
-			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0},
+			{"teacher.mp4", []string{"h264", "aac"}, 10}, {"student.mp4", []string{"h264", "aac"}, late}, {"chat.vtt", nil, 0},
 		}},
 		"list mp4 of h264": {recorder.Options{Type: recorder.TypeList, Format: recorder.MP4}, clips.TeacherH264, []want{
-			{"teacher.mp4", []string{"h264", "opus"}, 10}, {"student.mp4", []string{"h264", "opus"}, late}, {"chat.vtt", nil, 0},
+			{"teacher.mp4", []string{"h264", "aac"}, 10}, {"student.mp4", []string{"h264", "aac"}, late}, {"chat.vtt", nil, 0},
 		}},
 		"file mkv": {recorder.Options{Type: recorder.TypeFile}, clips.TeacherVideo, []want{
-			{"recording.mkv", []string{"vp8", "opus", "vp8", "opus", "subrip"}, 10},
+			{"recording.mkv", []string{"vp8", "opus", "vp8", "opus", "webvtt"}, 10}, {"chat.vtt", nil, 0},
 		}},
 		"file webm": {recorder.Options{Type: recorder.TypeFile, Format: recorder.WebM}, clips.TeacherVideo, []want{
-			{"recording.webm", []string{"vp8", "opus", "vp8", "opus", "webvtt"}, 10},
+			{"recording.webm", []string{"vp8", "opus", "vp8", "opus", "webvtt"}, 10}, {"chat.vtt", nil, 0},
 		}},
 		"file webm of h264": {recorder.Options{Type: recorder.TypeFile, Format: recorder.WebM}, clips.TeacherH264, []want{
-			{"recording.mkv", []string{"h264", "opus", "vp8", "opus", "subrip"}, 10},
+			{"recording.mkv", []string{"h264", "opus", "vp8", "opus", "webvtt"}, 10}, {"chat.vtt", nil, 0},
 		}},
 		"file mp4": {recorder.Options{Type: recorder.TypeFile, Format: recorder.MP4}, clips.TeacherH264, []want{
-			{"recording.mp4", []string{"h264", "opus", "h264", "opus", "mov_text"}, 10},
+			{"recording.mp4", []string{"h264", "aac", "h264", "aac", "mov_text"}, 10}, {"chat.vtt", nil, 0},
 		}},
 		"mp3": {recorder.Options{Type: recorder.TypeMP3}, clips.TeacherVideo, []want{
 			{"recording.mp3", []string{"mp3"}, 10}, {"chat.vtt", nil, 0},

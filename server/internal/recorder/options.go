@@ -31,6 +31,15 @@ func (f Format) String() string {
 	return fmt.Sprintf("format(%d)", int(f))
 }
 
+// MP4Audio is the codec of the sound in MP4 files of TypeFile and TypeList.
+type MP4Audio int
+
+// The codecs of MP4Audio.
+const (
+	MP4AAC  MP4Audio = iota // every player has it
+	MP4Opus                 // as it was recorded; Safari before 17 and QuickTime do not play it in MP4
+)
+
 // Type says which files a recording gives. Its numbers are those of the platform's recordtype.
 type Type int
 

@@ -31,7 +31,7 @@
 //
 //	TypeList  <nickname>.mkv or .webm for each publisher, chat.vtt. A second stream of the same kind at the same
 //	          time (a shared screen), or another person of that name, goes into <nickname>-2.mkv and so on.
-//	TypeFile  recording.mkv or .webm with all tracks, and the chat as a subtitle track.
+//	TypeFile  recording.mkv or .webm with all tracks, and the chat as a subtitle track; chat.vtt.
 //	MP4       the same, converted.
 //	TypeMP3   recording.mp3, chat.vtt
 //	TypeMix   recording.mp4, recording.mp3, chat.vtt
@@ -70,6 +70,8 @@ type Config struct {
 	Conversions int
 	// FFmpegThreads bounds the threads of each encoder; 0 means 2.
 	FFmpegThreads int
+	// MP4Audio is the codec of the sound in MP4 files; the zero value is AAC. A mixed MP4 always has AAC.
+	MP4Audio MP4Audio
 	// MayWrite is asked before media are written; an error has the same effect as a disk that refuses. It should wrap a
 	// syscall.Errno, which says that it may pass. What is buffered when a recording is stopped is written without
 	// asking. nil means always.

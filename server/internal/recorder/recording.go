@@ -22,8 +22,6 @@ const (
 	kickBytes = 2 << 20
 	// maxChatQueue bounds the chat messages that wait for the disk.
 	maxChatQueue = 4096
-	// maxChatText bounds one message; what is longer is cut.
-	maxChatText = 8 << 10
 )
 
 // A Recording is one class being recorded. Its methods are safe for concurrent use.
@@ -155,13 +153,14 @@ func (rec *Recording) WriteChat(m ChatMessage) error {
 	if m.At.IsZero() {
 		m.At = rec.r.cfg.Now()
 	}
-	if len(m.Text) > maxChatText {
-		m.Text = m.Text[:maxChatText]
-	}
+	m, cut := m.clipped()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if rec.stopped {
 		return ErrStopped
+	}
+	if cut {
+		rec.notes.warn("Chat messages of more than 8 KiB, or nicknames of more than 256 bytes, were cut; an ellipsis is where.")
 	}
 	if len(rec.pending.chat) >= maxChatQueue {
 		return ErrOverloaded

@@ -416,11 +416,7 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 		}
 	}
 	if sub == nil {
-		codec := codecText
-		if o.head.docType == "webm" {
-			codec = codecWebVTT
-		}
-		s, err := o.addStream(&stream{Type: trackSubtitle, Codec: codec})
+		s, err := o.addStream(&stream{Type: trackSubtitle, Codec: codecWebVTT})
 		if err != nil {
 			return fmt.Errorf("%w %s: %w", ErrWrite, o.name, err)
 		}
@@ -430,10 +426,7 @@ func (w *writer) subtitle(at time.Duration, m ChatMessage) error {
 		}
 		sub = s
 	}
-	text := chatText(m)
-	if sub.Codec == codecWebVTT {
-		text = "\n\n" + vttEscape(text) // no identifier, no settings
-	}
+	text := "\n\n" + trackText(chatText(m)) // no identifier, no settings
 	return o.subtitle(sub, max(at-o.origin, 0), []byte(text))
 }
 

@@ -43,6 +43,8 @@ type Config struct {
 	// Conversions is how many recordings ffmpeg works on at once (1), and FFmpegThreads how many threads each of its
 	// encoders has (2).
 	Conversions, FFmpegThreads int
+	// MP4Opus keeps the sound of MP4 files as it was recorded. Otherwise it becomes AAC.
+	MP4Opus bool
 
 	// MaxRooms is how many rooms may have somebody in them at once (20,000). More are refused.
 	MaxRooms int

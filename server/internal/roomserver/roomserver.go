@@ -104,7 +104,12 @@ func New(cfg Config) (*Server, error) {
 		finishers: make(chan struct{}, cfg.Finalizers), converters: make(chan struct{}, cfg.Finalizers),
 		space: space{dir: cfg.Dir, min: cfg.MinFree},
 	}
+	sound := recorder.MP4AAC
+	if cfg.MP4Opus {
+		sound = recorder.MP4Opus
+	}
 	s.recorder = recorder.New(recorder.Config{
+		MP4Audio:   sound,
 		FFmpegPath: cfg.FFmpegPath, Conversions: cfg.Conversions, FFmpegThreads: cfg.FFmpegThreads,
 		MayWrite: s.space.check, Logger: cfg.Logger,
 	})

@@ -230,7 +230,7 @@ func testExpired(t *testing.T, b *browser) {
 	})
 }
 
-// testInside records one file of everybody, WebM and Matroska, whose chat is inside, and looks for it as subtitles.
+// testInside records one file of everybody, WebM and Matroska, and looks for the chat as subtitles.
 func testInside(t *testing.T, b *browser) {
 	t.Helper()
 	s := apitest.New(t)

@@ -7,7 +7,6 @@ import { chip, decoded, endWord, formatWord, lasted, layoutWord, length, live, o
 import { language, t } from './i18n.js';
 import { model } from './model.js';
 import { problem, stopButton } from './start.js';
-import { chatOf } from './matroska.js';
 import { settings } from './shell.js';
 import * as api from './api.js';
 
@@ -34,9 +33,9 @@ function renewed(files, asked) {
   });
 }
 
-// stage shows one media file, and the chat with it: from a file of its own, or from inside the media file. renew brings
-// the URLs of both up to date.
-function stage(file, chat, inside, renew, signal) {
+// stage shows one media file, and the chat with it, which has the times of the class: those of the file begin at its start
+// offset. renew brings the URLs of both up to date.
+function stage(file, chat, renew, signal) {
   const sound = ofType(file, 'audio/');
   const wrong = h('div', { role: 'alert' });
   const player = h('video', { controls: true, preload: 'metadata', playsinline: true, class: sound ? 'sound' : '', 'aria-label': nameOf(file.url), src: here(file.url) });
@@ -70,25 +69,18 @@ function stage(file, chat, inside, renew, signal) {
   if (chat) {
     const track = h('track', { kind: 'subtitles', srclang: language, label: t('player.chat'), src: here(chat.url), default: true });
     player.append(track);
-    track.addEventListener('load', () => lines(side, player, track.track));
+    track.addEventListener('load', () => {
+      shift(track.track, seconds(file.startOffset || '0s'));
+      lines(side, player, track.track);
+    });
     track.addEventListener('error', () => renew().then(() => {
       track.addEventListener('error', silent);
       track.src = here(chat.url);
     }, silent), { once: true });
     track.track.mode = 'showing';
   }
-  if (inside) {
-    fill(side, h('h2', {}, t('player.chat')), h('p', { class: 'empty' }, t('loading')));
-    const read = () => chatOf(here(file.url), signal);
-    read().catch(() => renew().then(read)).then((cues) => {
-      const track = player.addTextTrack('subtitles', t('player.chat'), language);
-      for (const cue of cues || []) track.addCue(new VTTCue(cue.start, cue.end, cue.text));
-      track.mode = 'showing';
-      lines(side, player, track);
-    }, silent);
-  }
   signal.addEventListener('abort', () => { player.pause(); player.removeAttribute('src'); player.load(); });
-  return h('div', { class: chat || inside ? 'stage' : 'stage alone' }, h('div', { class: 'screen' }, player, wrong), (chat || inside) && side);
+  return h('div', { class: chat ? 'stage' : 'stage alone' }, h('div', { class: 'screen' }, player, wrong), chat && side);
 }
 
 // downloadLink gets a new URL when it is used.
@@ -105,6 +97,17 @@ function downloadLink(file, renew) {
     });
   } }, icon('M8 1v8m0 0L4.5 5.5M8 9l3.5-3.5M2 14h12'), t('download'));
   return link;
+}
+
+// shift moves cues from the times of the class to those of a file that begins so many seconds after it. What was said
+// before is at its beginning.
+function shift(track, by) {
+  if (!by) return;
+  for (const cue of [...track.cues]) {
+    const start = Math.max(cue.startTime - by, 0);
+    cue.endTime = Math.max(cue.endTime - by, start + 1);
+    cue.startTime = start;
+  }
 }
 
 // lines lists what was said: each line seeks to its time, and the one that is shown now is marked.
@@ -152,8 +155,7 @@ export function player(signal, name) {
       playing = file;
       end?.abort();
       end = new AbortController();
-      const inside = settings.classroom && !chat && r.recordChat && /matroska|webm/.test(file.mediaType || '');
-      fill(shown, stage(file, chat, inside, renew, AbortSignal.any([signal, end.signal])));
+      fill(shown, stage(file, chat, renew, AbortSignal.any([signal, end.signal])));
       drawFiles();
       if (by) shown.querySelector('video').play().catch(() => {});
     };
