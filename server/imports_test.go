@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"server/internal/demo":            {"client", "server", "internal/publisher", "internal/clips", "internal/talkcloud", "internal/recorder", "gen"},
 	"server/internal/gateway/console": {},
 	"server/internal/chaos":           {},
+	"server/internal/conformance":     {},
 	"server/internal/e2e":             {},
 	"server/internal/hostile":         {},
 	"server/internal/impair":          {},

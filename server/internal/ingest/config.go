@@ -21,7 +21,7 @@ type Config struct {
 	// PublicIPs are announced to publishers in place of the local addresses, for a machine behind 1:1 NAT.
 	PublicIPs []string
 	// VideoCodecs are the video codecs that are accepted; the publisher's order decides between them (RFC 3264 section
-	// 6.1), or a [Preferrer]. Default VP8, VP9, H264 (also the only names allowed). The answer names exactly one codec for
+	// 6.1), or a [Preferrer]. Default VP8, VP9, H264, AV1, H265 (also the only names allowed). The answer names exactly one codec for
 	// each section, so that a track never changes its codec.
 	VideoCodecs []string
 

@@ -17,6 +17,11 @@ const (
 	mimeVP8  = "video/VP8"
 	mimeVP9  = "video/VP9"
 	mimeH264 = "video/H264"
+	mimeAV1  = "video/AV1"
+	mimeH265 = "video/H265"
+	mimePCMU = "audio/PCMU"
+	mimePCMA = "audio/PCMA"
+	mimeG722 = "audio/G722"
 )
 
 // format is one payload format of a section: an entry of its m= line with its rtpmap and fmtp.
@@ -92,6 +97,10 @@ func (f format) mime(kind string) (mime string, ok bool) {
 			return known, f.rate == 48000 && f.channels == 2
 		case mimeH264: // the interleaved mode is not received (RFC 6184 section 6.4)
 			return known, f.rate == 90000 && f.param("packetization-mode") != "2"
+		case mimeH265: // one stream for all layers (RFC 7798 section 7.1)
+			return known, f.rate == 90000 && (f.param("tx-mode") == "" || f.param("tx-mode") == "SRST")
+		case mimePCMU, mimePCMA, mimeG722:
+			return known, f.rate == 8000 && f.channels <= 1
 		}
 		return known, f.rate == 90000
 	}
@@ -100,7 +109,10 @@ func (f format) mime(kind string) (mime string, ok bool) {
 
 // mimeTypes are the media types that can be received.
 func mimeTypes() []string {
-	return []string{mimeOpus, mimeVP8, mimeVP9, mimeH264}
+	return []string{
+		mimeOpus, mimePCMU, mimePCMA, mimeG722,
+		mimeVP8, mimeVP9, mimeH264, mimeAV1, mimeH265,
+	}
 }
 
 // videoCodecs are the names of those of video, audioCodecs those of audio.

@@ -113,6 +113,7 @@ func TestServer_AcceptOffers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, ingest.Config{})
 	h264First := strings.Replace(browserOffer, "SAVPF 96 97 103 104", "SAVPF 103 104 96 97", 1)
+	noSound := strings.NewReplacer("opus", "speex", "G722", "X", "PCMU", "Y", "PCMA", "Z").Replace(browserOffer)
 	recvOnly := strings.Replace(browserOffer, "a=sendrecv", "a=recvonly", 1)
 	for name, tc := range map[string]struct {
 		offer string
@@ -178,12 +179,16 @@ func TestServer_AcceptOffers(t *testing.T) {
 			[]string{"m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n", "VP8/90000", "a=mid:x"},
 			nil,
 		},
-		"audio unknown":        {edited(t, "opus/48000", "speex/16000"), []string{"m=audio 0 ", "VP8/90000", "a=group:BUNDLE 1\r\n"}, nil},
+		"audio unknown":        {noSound, []string{"m=audio 0 ", "VP8/90000", "a=group:BUNDLE 1\r\n"}, nil},
 		"video unknown":        {strings.NewReplacer("VP8", "X1", "VP9", "X2", "H264", "X3", "AV1", "X4").Replace(browserOffer), []string{"m=video 0 ", "opus/48000/2"}, nil},
 		"receives too":         {recvOnly, []string{"a=inactive", "a=recvonly", "VP8/90000"}, nil},
 		"session's direction":  {strings.Replace(edited(t, "a=sendrecv\r\n", ""), "t=0 0\r\n", "t=0 0\r\na=sendonly\r\n", 1), []string{"a=recvonly"}, nil},
 		"bad candidate":        {edited(t, "a=mid:0", "a=candidate:1 1 udp x y z\r\na=mid:0"), []string{"opus/48000/2"}, nil},
 		"another protocol":     {edited(t, "UDP/TLS/RTP/SAVPF", "RTP/SAVPF"), []string{"m=video 9 RTP/SAVPF 96 97\r\n"}, nil},
+		"AV1 alone":            {strings.NewReplacer("VP8", "X1", "VP9", "X2", "H264", "X3").Replace(browserOffer), []string{"AV1/90000", "apt=45"}, nil},
+		"G.711 alone":          {strings.NewReplacer("opus", "X", "G722", "Y").Replace(browserOffer), []string{"a=rtpmap:0 PCMU/8000"}, nil},
+		"G.722 first":          {edited(t, "SAVPF 111 63 9", "SAVPF 9 111 63"), []string{"a=rtpmap:9 G722/8000"}, []string{"opus"}},
+		"no rtpmap":            {strings.Replace(edited(t, "a=rtpmap:8 PCMA/8000\r\n", ""), "SAVPF 111 63 9", "SAVPF 8 111 63 9", 1), []string{"a=rtpmap:8 PCMA/8000"}, []string{"opus"}},
 		"interleaved H264":     {strings.Replace(h264First, "packetization-mode=1", "packetization-mode=2", 1), []string{"VP8/90000"}, []string{"H264"}},
 		"lower-case codec":     {edited(t, "VP8", "vp8"), []string{"vp8/90000"}, nil},
 		"candidates falsified": {edited(t, "a=mid:0", "a=candidate:1 1 udp 2113937151 254.254.254.254 50000 typ host\r\na=mid:0"), []string{"a=candidate:"}, nil},
@@ -325,7 +330,7 @@ func TestPeer_Refusals(t *testing.T) {
 	want := []string{
 		"section 2 (application): neither audio nor video",
 		"section 3 (video): its mid is used twice",
-		"section 4 (video): no codec in common: offered H261, recorded are VP8, VP9, H264",
+		"section 4 (video): no codec in common: offered H261, recorded are VP8, VP9, H264, AV1, H265",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("refused:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

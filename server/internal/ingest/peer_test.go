@@ -387,7 +387,7 @@ func TestNew_Config(t *testing.T) {
 		"address": {UDPListen: "nowhere"},
 		"port":    {UDPListen: "127.0.0.1:99999"},
 		"ip":      {PublicIPs: []string{"example.org"}},
-		"codec":   {VideoCodecs: []string{"AV1"}},
+		"codec":   {VideoCodecs: []string{"H263"}},
 	} {
 		if s, err := ingest.New(cfg); err == nil {
 			_ = s.Close()

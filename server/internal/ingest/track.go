@@ -46,7 +46,7 @@ func kindOf(media string) Kind {
 
 // Codec of a track, as negotiated. It does not change during the life of the track.
 type Codec struct {
-	MimeType  string // "video/VP8", "video/VP9", "video/H264", "audio/opus"
+	MimeType  string // "video/VP8", "video/VP9", "video/AV1", "video/H264", "video/H265", "audio/opus", "audio/PCMU", …
 	ClockRate uint32 // Hz of RTP timestamps
 	Channels  uint16 // 0 for video
 	FmtpLine  string // the publisher's format parameters, for H264 with sprop-parameter-sets if it sent them

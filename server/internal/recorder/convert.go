@@ -86,7 +86,16 @@ func (o *manifestOutput) chatTrack(dir string, m *manifest) (string, error) {
 	return name, os.WriteFile(filepath.Join(dir, name), textMP4(samples), 0o600)
 }
 
-// mp4Product copies H264 and transcodes other video; the sound becomes AAC, unless Opus is asked for.
+// copiedToMP4 reports whether a track of video goes into MP4 as it is: one whose picture changes its size does not.
+func (s *stream) copiedToMP4() bool {
+	switch s.Codec {
+	case codecH264, codecH265, codecAV1:
+		return !s.Resized
+	}
+	return false
+}
+
+// mp4Product copies the video that MP4 can hold and transcodes other; the sound becomes AAC, unless Opus is asked for.
 func mp4Product(m *manifest, o *manifestOutput, audio MP4Audio) product {
 	p := product{file: o.facts(m), muxer: "mp4"}
 	p.file.Name, p.file.MediaType = trimExt(o.Name)+".mp4", "audio/mp4"
@@ -95,7 +104,10 @@ func mp4Product(m *manifest, o *manifestOutput, audio MP4Audio) product {
 	for _, s := range o.Streams {
 		switch s.Type {
 		case trackVideo:
-			p.file.MediaType, p.file.VideoCodec = "video/mp4", "H264"
+			p.file.MediaType = "video/mp4"
+			if videos == 0 && !s.copiedToMP4() {
+				p.file.VideoCodec = "H264"
+			}
 			p.args = append(p.args, mp4Video(s, videos)...)
 			videos++
 		case trackAudio:
@@ -112,8 +124,12 @@ func mp4Product(m *manifest, o *manifestOutput, audio MP4Audio) product {
 
 // mp4Video is how the n-th track of pictures goes into an MP4.
 func mp4Video(s *stream, n int) []string {
-	if s.Codec == codecH264 && !s.Resized {
-		return []string{fmt.Sprintf("-c:v:%d", n), "copy"}
+	if s.copiedToMP4() {
+		args := []string{fmt.Sprintf("-c:v:%d", n), "copy"}
+		if s.Codec == codecH265 {
+			args = append(args, fmt.Sprintf("-tag:v:%d", n), "hvc1") // the form that Safari plays
+		}
+		return args
 	}
 	w, h := even(s.Width), even(s.Height)
 	return append([]string{fmt.Sprintf("-filter:v:%d", n), fmt.Sprintf(

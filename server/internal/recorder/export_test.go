@@ -62,3 +62,25 @@ func (t *Track) Waiting() (packets, bytes int) {
 	defer t.mu.Unlock()
 	return t.jitter.count, t.jitter.bytes
 }
+
+// Depacketize feeds payloads to the depacketizer of a codec, as one frame after the other: those of each inner slice. It
+// returns the frames that have a picture.
+func Depacketize(info TrackInfo, frames [][][]byte) (out [][]byte, err error) {
+	_, d, err := newDepacketizer(info)
+	if err != nil {
+		return nil, err
+	}
+	for _, payloads := range frames {
+		var frame []byte
+		for i, p := range payloads {
+			if frame, err = d.push(frame, p, i == 0); err != nil {
+				return out, err
+			}
+		}
+		frame, got := d.complete(frame)
+		if !got.empty && !got.broken {
+			out = append(out, frame)
+		}
+	}
+	return out, nil
+}

@@ -154,7 +154,7 @@ func (h *fileHead) marshal() (data []byte, n int, err error) {
 	for n, s := range h.streams {
 		e := ebmlTrackEntry{
 			TrackNumber: uint64(n + 1), TrackUID: uint64(n + 1), TrackType: uint64(s.Type), Name: clipText(oneLine(cmp.Or(s.Nickname, s.UserID)), maxTrackName),
-			Language: "und", CodecID: s.Codec, CodecPrivate: s.Private,
+			Language: "und", CodecID: codecID(s.Codec), CodecPrivate: s.Private,
 		}
 		if !seen[s.Type] {
 			seen[s.Type], e.FlagDefault = true, 1
@@ -164,7 +164,9 @@ func (h *fileHead) marshal() (data []byte, n int, err error) {
 			e.Video = &webm.Video{PixelWidth: uint64(s.Width), PixelHeight: uint64(s.Height)}
 		case trackAudio:
 			e.Audio = &webm.Audio{SamplingFrequency: float64(s.SampleRate), Channels: uint64(s.Channels)}
-			e.SeekPreRoll = uint64(80 * time.Millisecond)
+			if s.Codec == codecOpus {
+				e.SeekPreRoll = uint64(80 * time.Millisecond)
+			}
 		}
 		tr.Tracks.TrackEntry = append(tr.Tracks.TrackEntry, e)
 	}

@@ -283,7 +283,7 @@ func TestRecording_AddTrackRefuses(t *testing.T) {
 			info recorder.TrackInfo
 			want error
 		}{
-			"codec":      {recorder.TrackInfo{Kind: recorder.Video, MimeType: "video/AV1"}, recorder.ErrUnsupportedCodec},
+			"codec":      {recorder.TrackInfo{Kind: recorder.Video, MimeType: "video/H263"}, recorder.ErrUnsupportedCodec},
 			"kind":       {recorder.TrackInfo{Kind: recorder.Audio, MimeType: "video/VP8"}, recorder.ErrUnsupportedCodec},
 			"nothing":    {recorder.TrackInfo{}, recorder.ErrUnsupportedCodec},
 			"channels":   {recorder.TrackInfo{Kind: recorder.Audio, MimeType: "audio/opus", Channels: 6}, recorder.ErrInvalidOptions},

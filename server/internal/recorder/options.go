@@ -147,7 +147,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", int(k))
 }
 
-// TrackInfo describes an RTP stream. Its codec is one of video/VP8, video/VP9, video/H264 and audio/opus.
+// TrackInfo describes an RTP stream. Its codec is one of video/VP8, VP9, AV1, H264 and H265, and audio/opus, PCMU, PCMA and
+// G722.
 type TrackInfo struct {
 	UserID   string
 	Nickname string // the name in the room; may be empty. File names are made of it
@@ -157,6 +158,10 @@ type TrackInfo struct {
 	StreamID string // tracks with the same user and stream share a sender's clock, and preferably a file
 	Kind     Kind
 	MimeType string
+	// Simulcast is the same for the tracks of a user and stream that are qualities of one picture, sent at once. Of these
+	// the largest that comes is recorded, and when it stops the next, all in one track of the file. Empty for a picture
+	// that comes once.
+	Simulcast string
 	// ClockRate of the RTP timestamps; 0 means 90000 for video and 48000 for audio.
 	ClockRate uint32
 	Channels  uint16 // of audio; 0 means 2

@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 )
@@ -12,7 +13,11 @@ const shortestOpus = 2500 * time.Microsecond
 
 // silence returns a packet of silence that lasts as long as asked for, rounded to what packets can, or as long as packets
 // can; 0 for what is rounded to nothing. What were rounded down each time would add up where many packets are lost.
-func silence(_ string, d time.Duration) (data []byte, lasts time.Duration) {
+func silence(codec string, d time.Duration) (data []byte, lasts time.Duration) {
+	if b, ok := quietByte(codec); ok {
+		lasts = min(d, 20*time.Millisecond).Round(time.Millisecond)
+		return bytes.Repeat([]byte{b}, int(lasts.Milliseconds())*8), lasts
+	}
 	for config, length := byte(31), 20*time.Millisecond; config >= 28; config, length = config-1, length/2 {
 		if d+shortestOpus/2 >= length {
 			return []byte{config << 3, 0xff, 0xfe}, length // CELT, full band, mono, one frame

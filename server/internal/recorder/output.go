@@ -68,9 +68,12 @@ type pace struct {
 const maxPictureGap = time.Second
 
 func (p *pace) add(since time.Duration) {
-	if since > 0 && since <= maxPictureGap {
+	switch {
+	case since > 0 && since <= maxPictureGap:
 		p.frames++
 		p.time += since
+	case since < 0 && since >= -maxPictureGap: // shown before one that has been counted
+		p.frames++
 	}
 }
 
@@ -154,8 +157,12 @@ func (o *output) block(s *slot, f frame) error {
 	return err
 }
 
+// simple writes a frame. The times of a track rise, but for frames that are shown before those that they need.
 func (o *output) simple(s *slot, f frame) error {
-	ms := max(f.ts.Milliseconds(), s.last+1)
+	ms := f.ts.Milliseconds()
+	if !f.reordered {
+		ms = max(ms, s.last+1)
+	}
 	if err := o.open(ms, f.key && s.Type == trackVideo); err != nil {
 		return err
 	}
@@ -207,14 +214,14 @@ func (o *output) advance(s *slot, ms int64, lasts time.Duration) {
 	if lasts == 0 { // video: as long as the frame before, within reason
 		lasts = 40 * time.Millisecond
 		if s.last >= 0 {
-			lasts = min(time.Duration(ms-s.last)*time.Millisecond, 100*time.Millisecond)
+			lasts = min(max(time.Duration(ms-s.last)*time.Millisecond, 0), 100*time.Millisecond)
 		}
 	}
 	if s.Type == trackVideo && s.last >= 0 {
 		s.shown.add(time.Duration(ms-s.last) * time.Millisecond)
 	}
-	s.last = ms
-	s.end = time.Duration(ms)*time.Millisecond + lasts
+	s.last = max(s.last, ms)
+	s.end = max(s.end, time.Duration(ms)*time.Millisecond+lasts)
 	o.end = max(o.end, s.end)
 	o.frames++
 }

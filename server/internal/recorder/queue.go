@@ -12,11 +12,14 @@ import (
 type frame struct {
 	track  *Track
 	config *codecConfig
-	ts     time.Duration // since the recording began
+	ts     time.Duration // when it is shown, since the recording began
+	order  time.Duration // of sound ts, of a picture the latest ts of the track so far: tracks are interleaved by it
 	lasts  time.Duration // 0 for video
 	data   []byte
 	key    bool
-	kept   bool // has waited for one flush already
+	// reordered says that a frame which is shown later has come before it.
+	reordered bool
+	kept      bool // has waited for one flush already
 }
 
 // batch is what has come since the last flush. Two of them take turns, so nothing is allocated for a frame.
@@ -42,7 +45,8 @@ func (b *batch) add(f frame, data []byte) {
 	b.frames = append(b.frames, f)
 }
 
-// sortByTime orders frames by time; those of one time keep their order.
+// sortByTime interleaves the tracks by time. The frames of a track keep their order, which is that of decoding: a frame
+// may be shown before one that precedes it.
 func sortByTime(frames []frame) {
-	slices.SortStableFunc(frames, func(x, y frame) int { return cmp.Compare(x.ts, y.ts) })
+	slices.SortStableFunc(frames, func(x, y frame) int { return cmp.Compare(x.order, y.order) })
 }

@@ -3,8 +3,8 @@
 // Package recorder writes RTP tracks and chat into media files.
 //
 // A [Recorder] starts a [Recording] in a directory of its own; each publisher's streams are added as a [Track],
-// which takes RTP packets in any order. VP8, VP9, H264 and Opus go into Matroska or WebM as they are, without
-// transcoding; MP4, MP3 and mixed recordings are made at the end by ffmpeg, where it is installed.
+// which takes RTP packets in any order. VP8, VP9, AV1, H264, H265, Opus, G.711 and G.722 go into Matroska as they are, without
+// transcoding, and into WebM those of them that it knows; MP4, MP3 and mixed recordings are made at the end by ffmpeg, where it is installed.
 //
 // # What is guaranteed
 //
@@ -36,7 +36,12 @@
 //	TypeMP3   recording.mp3, chat.vtt
 //	TypeMix   recording.mp4, recording.mp3, chat.vtt
 //
-// WebM cannot hold H264: a file with such a track is written as .mkv although WebM was asked for. Without any
+// WebM cannot hold H264, H265, G.711 and G.722: a file with such a track is written as .mkv although WebM was asked for.
+// In MP4, H264, H265 and AV1 are copied; G.711 and G.722 become AAC.
+//
+// Pictures are written in the order of decoding, with the times at which they are shown, so B-frames are as they came.
+// Of the qualities of a simulcast the best that comes is recorded, all in one track; of a stream with spatial layers, all
+// layers. Without any
 // media there is no media file; chat alone gives chat.vtt.
 //
 // # What is left to others

@@ -115,7 +115,9 @@ func (rec *Recording) AddTrack(info TrackInfo) (*Track, error) {
 	}
 	t := newTrack(rec, info, codec, d, sender)
 	t.ignored = rec.opts.Type == TypeMP3 && info.Kind == Video
-	rec.r.counts.track(info.Kind)
+	if !rec.joinLayers(t) {
+		rec.r.counts.track(info.Kind)
+	}
 	rec.tracks = append(slices.Clip(rec.tracks), t) // the writer may be reading the old slice
 	return t, nil
 }
@@ -236,7 +238,7 @@ func (rec *Recording) since(at time.Time) time.Duration {
 }
 
 // push hands a frame to the writer; false when the queue is full, or the disk refuses.
-func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *codecConfig, data []byte) bool {
+func (rec *Recording) push(f frame, data []byte) bool {
 	if rec.failed() != nil {
 		return false
 	}
@@ -247,7 +249,7 @@ func (rec *Recording) push(t *Track, ts, lasts time.Duration, key bool, config *
 		rec.mu.Unlock()
 		return false
 	}
-	b.add(frame{track: t, config: config, ts: ts, lasts: lasts, key: key}, data)
+	b.add(f, data)
 	full := len(b.data) >= kickBytes
 	rec.mu.Unlock()
 	if full {

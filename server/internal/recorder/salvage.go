@@ -194,12 +194,15 @@ func (c *clusterScan) block(start, size int64) (bool, error) {
 	ms := c.time + int64(int16(binary.BigEndian.Uint16(b[n:])))
 	key := b[n+2]&0x80 != 0
 	s := c.o.slots[number-1]
-	if ms <= s.last || ms > maxDuration.Milliseconds() {
+	if ms < 0 || ms > maxDuration.Milliseconds() || ms <= s.last && s.Type != trackVideo {
 		return false, nil
 	}
 	lasts := time.Duration(0)
 	if s.Type == trackAudio {
 		lasts = opusLength(b[n+3:])
+		if s.Codec != codecOpus {
+			lasts = audioLength(s.Codec, make([]byte, size-int64(n)-3))
+		}
 	}
 	if m, err := c.r.Discard(int(size)); err != nil || int64(m) < size {
 		return false, notEnd(err)

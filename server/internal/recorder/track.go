@@ -18,6 +18,10 @@ const (
 	keyframeEvery = 10 * time.Second
 	// maxFreeze is how long video waits for a keyframe after a loss before it goes on without.
 	maxFreeze = 5 * time.Second
+	// markerGrace is how long after its marker a frame is held for more packets of the same time.
+	markerGrace = 100 * time.Millisecond
+	// maxReorder is how far back in time a frame may be shown and be taken for a reordered one.
+	maxReorder = 2 * time.Second
 	// maxDuration bounds every time in a recording; what lies beyond is nonsense.
 	maxDuration = 7 * 24 * time.Hour
 )
@@ -50,6 +54,13 @@ type Track struct {
 	frame        []byte // the frame being gathered
 	frameTS      uint32
 	gathering    bool
+	marked       time.Duration // when its marker came; 0 before
+	falseMarks   bool          // the source marks packets that do not end their frame
+	unsure       bool          // whether the frame's first packet was there is not known
+	order        time.Duration // the latest time that a frame was stamped with
+	newest       int64         // RTP time, unwrapped, of the frame that is shown last of those that came
+	newestAt     time.Duration // and when it is shown
+	layers       *layers       // of a simulcast; nil for a picture of one quality
 	waitKey      bool          // frames are dropped until a keyframe
 	waitSince    time.Duration // of that
 	seenKey      bool          // there was a keyframe once
@@ -62,13 +73,11 @@ func newTrack(rec *Recording, info TrackInfo, codec string, d depacketizer, send
 	t := &Track{
 		rec: rec, info: info, codec: codec, sender: sender,
 		clock:        newTrackClock(info.ClockRate, sender),
-		depacketizer: d, waitKey: d != nil, lastRequest: -keyframeRetry,
+		depacketizer: d, waitKey: d != nil, lastRequest: -keyframeRetry, unsure: true,
 	}
 	t.jitter.out, t.jitter.wait = t.ordered, info.Patience
 	if d == nil {
-		t.config = &codecConfig{
-			codec: codec, private: opusHead(int(info.Channels)), sampleRate: 48000, channels: int(info.Channels),
-		}
+		t.config = audioConfig(codec, int(info.Channels))
 	}
 	return t
 }
@@ -152,6 +161,7 @@ func (t *Track) Close() error {
 	t.mu.Lock()
 	if !t.closed {
 		t.jitter.flush()
+		t.finishGathered(t.clock.arrival)
 		t.countLost()
 		t.closed = true
 	}
@@ -165,9 +175,11 @@ func (t *Track) Close() error {
 func (t *Track) restart(ssrc uint32, at time.Duration) {
 	if t.begun {
 		t.jitter.flush()
+		t.finishGathered(at)
 		t.countLost()
 		t.clock.restart()
 		t.lose(at)
+		t.newest = 0
 	}
 	t.begun, t.ssrc = true, ssrc
 	t.jitter = jitterBuffer{out: t.ordered, wait: t.info.Patience, free: t.jitter.free}
@@ -178,6 +190,9 @@ func (t *Track) poll(now time.Duration) {
 	t.mu.Lock()
 	if !t.closed {
 		t.jitter.expire(now)
+		if t.marked > 0 && now-t.marked > markerGrace {
+			t.finishGathered(now)
+		}
 		t.countLost()
 		t.checkKeyframe(now)
 	}
@@ -201,45 +216,70 @@ func (t *Track) countLost() {
 func (t *Track) ordered(p packet, lost bool) {
 	if t.depacketizer == nil {
 		if len(p.payload) > 0 {
-			t.rec.push(t, t.clock.at(p.ts), opusLength(p.payload), true, t.config, p.payload)
+			at := t.clock.at(p.ts)
+			t.rec.push(frame{track: t, ts: at, order: at, lasts: audioLength(t.codec, p.payload), key: true, config: t.config}, p.payload)
 		}
 		return
 	}
 	if lost {
+		if t.gathering && t.marked > 0 && !t.falseMarks {
+			t.finish(p.arrival) // it was whole before the loss
+		}
 		t.lose(p.arrival)
 	}
 	if len(p.payload) == 0 {
 		return // padding
 	}
+	if t.codec == codecH264 && isMTAP(p.payload) {
+		splitMTAP(p, t.gather)
+		return
+	}
+	t.gather(p)
+}
+
+// gather takes the next payload of a frame. A frame ends with the first packet of another time (RFC 6184 section 5.1: the
+// marker is not to be relied on); its marker matters when nothing follows.
+func (t *Track) gather(p packet) {
 	if t.gathering && p.ts != t.frameTS {
-		t.finish(p.arrival) // its last packet bore no marker
+		t.finish(p.arrival)
 	}
 	begin := !t.gathering
 	if begin {
 		t.gathering, t.frameTS, t.frame = true, p.ts, t.frame[:0]
+	} else if t.marked > 0 {
+		t.falseMarks = true
 	}
+	t.marked = 0
 	var err error
-	t.frame, err = t.depacketizer.push(t.frame, p.payload, begin || len(t.frame) == 0)
+	t.frame, err = t.depacketizer.push(t.frame, p.payload, begin)
 	if err != nil || len(t.frame) > maxFrameBytes {
 		t.lose(p.arrival)
 		return
 	}
 	if p.marker {
-		t.finish(p.arrival)
+		t.marked = max(p.arrival, 1)
+	}
+}
+
+// finishGathered ends a frame that no further packet ends.
+func (t *Track) finishGathered(arrival time.Duration) {
+	if t.depacketizer != nil && t.gathering {
+		t.finish(arrival)
 	}
 }
 
 // finish passes on the gathered frame.
 func (t *Track) finish(arrival time.Duration) {
-	t.gathering = false
-	if len(t.frame) == 0 {
+	t.gathering, t.marked = false, 0
+	data, info := t.depacketizer.complete(t.frame)
+	t.frame = data
+	if info.broken || info.headless && t.unsure {
+		t.lose(arrival)
+		t.unsure = false // what follows begins at a frame's beginning
 		return
 	}
-	info := t.depacketizer.inspect(t.frame)
-	if info.broken {
-		t.lose(arrival)
-	}
-	if info.empty || info.broken {
+	t.unsure = false
+	if info.empty || len(data) == 0 {
 		return
 	}
 	if info.key {
@@ -254,9 +294,34 @@ func (t *Track) finish(arrival time.Duration) {
 		}
 		t.waitKey = false
 	}
-	if !t.rec.push(t, t.clock.at(t.frameTS), 0, info.key, t.config, t.frame) {
+	if !t.pass(t.stamp(), info.key, arrival) {
 		t.lose(arrival)
 	}
+}
+
+// stamp gives the gathered frame its times. Frames come in the order of decoding; one that is shown before a frame that
+// has come is reordered.
+func (t *Track) stamp() frame {
+	f := frame{track: t, config: t.config}
+	ext := t.clock.unwrap(t.frameTS)
+	if before := t.clock.media(t.newest - ext); before > 0 && before < maxReorder {
+		f.reordered, f.ts = true, max(t.newestAt-before, 0)
+	} else {
+		f.ts = t.clock.at(t.frameTS)
+		t.newest, t.newestAt = ext, f.ts
+	}
+	t.order = max(t.order, f.ts)
+	f.order = t.order
+	return f
+}
+
+// pass hands a frame to the writer, or to the layers that it is one of; false when it is lost.
+func (t *Track) pass(f frame, key bool, arrival time.Duration) bool {
+	f.key = key
+	if t.layers != nil && !t.layers.admit(t, &f, arrival) {
+		return true // another layer is recorded
+	}
+	return t.rec.push(f, t.frame)
 }
 
 // lose drops the gathered frame. What follows refers to it, so video pauses until a keyframe: every player
@@ -265,7 +330,7 @@ func (t *Track) lose(at time.Duration) {
 	if t.depacketizer == nil {
 		return
 	}
-	t.gathering, t.frame = false, t.frame[:0]
+	t.gathering, t.marked, t.frame, t.unsure = false, 0, t.frame[:0], true
 	if !t.waitKey {
 		t.waitKey, t.waitSince = true, at
 	}
@@ -288,7 +353,10 @@ func (t *Track) checkKeyframe(now time.Duration) {
 	if t.depacketizer == nil || !t.begun || now-t.lastRequest < keyframeRetry {
 		return
 	}
-	if t.waitKey || now-max(t.lastKey, t.lastRequest) >= keyframeEvery && now-t.clock.arrival < keyframeRetry {
+	if t.layers != nil && !t.layers.wants(t, now) {
+		return
+	}
+	if t.waitKey || t.layers.climbs(t, now) || now-max(t.lastKey, t.lastRequest) >= keyframeEvery && now-t.clock.arrival < keyframeRetry {
 		t.lastRequest = now
 		t.request.Store(true)
 	}

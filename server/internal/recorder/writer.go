@@ -54,10 +54,10 @@ func (w *writer) write(b *batch, last, noted bool) error {
 	sortByTime(w.order)
 	var newest time.Duration
 	if n := len(w.order); n > 0 {
-		newest = w.order[n-1].ts
+		newest = w.order[n-1].order
 	}
 	for _, f := range w.order {
-		if !last && !f.kept && f.ts > newest-interleave {
+		if !last && !f.kept && f.order > newest-interleave {
 			w.spare.add(f, f.data)
 			continue
 		}

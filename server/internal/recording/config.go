@@ -57,6 +57,13 @@ type Config struct {
 	// MaxLooks is how many rooms of which nothing is known may be looked into at a
 	// time, for stops; others wait for their turn. Default 64.
 	MaxLooks int
+	// DoubtTime is how long a room is stayed in for what may yet be seen: the echo
+	// of a ClassBegin whose start was given up, or a class that was gone when we came
+	// back. At its end, the room's list is looked at once more. Default 1 min.
+	DoubtTime time.Duration
+	// AloneTime is after how long a class ends that was begun again, since its room
+	// had lost it, and that nobody comes to; default 10 min.
+	AloneTime time.Duration
 	// Linger is how long a room that nobody needs any more is stayed in;
 	// default 3 s.
 	Linger time.Duration
@@ -74,8 +81,10 @@ type Config struct {
 	// RichRecordList tells that the platform's getrecordlist can be asked,
 	// which knows a finished recording even when it has no files.
 	RichRecordList bool
-	// RoomsStartEmpty tells that the platform begins and ends with this process:
-	// what its rooms had in the last life is lost, and nobody has ended it.
+	// RoomsStartEmpty says that the platform begins and ends with this process:
+	// what its rooms had in the last life is lost, and nobody has ended it. A class
+	// of the API that is gone with all that was in its room is begun again there;
+	// on any other platform it is over.
 	RoomsStartEmpty bool
 	// LastAlive returns when that earlier life of the process which was alive at a
 	// time was last known to be: with RoomsStartEmpty, a class that was on in it
@@ -130,6 +139,8 @@ func (c Config) withDefaults() Config {
 	def(&c.SettleTime, 30*time.Second)
 	def(&c.ReconcileEvery, 30*time.Second)
 	def(&c.ReconcileGrace, time.Minute)
+	def(&c.DoubtTime, time.Minute)
+	def(&c.AloneTime, 10*time.Minute)
 	def(&c.Linger, 3*time.Second)
 	if c.MaxLooks <= 0 {
 		c.MaxLooks = 64
@@ -164,5 +175,5 @@ func (c Config) grace(state classrecv1.RecordingState) time.Duration {
 
 // limits are the deadlines of the states.
 func (c Config) limits() limits {
-	return limits{stop: c.StopDeadline, processing: c.ProcessingTimeout, class: c.MaxDuration}
+	return limits{stop: c.StopDeadline, processing: c.ProcessingTimeout, class: c.MaxDuration, unwanted: c.StartTimeout}
 }

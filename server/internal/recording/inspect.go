@@ -120,14 +120,14 @@ func (w *worker) outline() *adminv1.Room {
 func (w *worker) describe() *adminv1.Room {
 	room := w.outline()
 	room.WorkerTime, room.NextTime = stamp(w.began), stamp(w.due)
-	room.WaitingCallCount, room.ClassOn = count(len(w.waiting)), w.class != nil
+	room.WaitingCallCount, room.ClassOn = count(len(w.waiting)), w.view.class != nil
 	switch {
 	case w.session == nil && w.joining:
 		room.Session = adminv1.SessionState_SESSION_STATE_JOINING
 	case w.session == nil:
 		room.Session = adminv1.SessionState_SESSION_STATE_OUT
-	case w.offline:
-		room.Session, room.AwaySince = adminv1.SessionState_SESSION_STATE_AWAY, stamp(w.away)
+	case w.view.contact == absent:
+		room.Session, room.AwaySince = adminv1.SessionState_SESSION_STATE_AWAY, stamp(w.view.missed)
 	default:
 		room.Session = adminv1.SessionState_SESSION_STATE_ONLINE
 	}
@@ -174,21 +174,21 @@ func (w *worker) describeLive(room *adminv1.Room, live *store.Entry) {
 		room.Doing, room.WaitsFor = "joins the room", "the platform to let us in"
 	case w.session == nil:
 		room.Doing, room.WaitsFor = "joins the room again", "the pause after a failure to be over"
-	case w.offline:
-		room.Doing, room.WaitsFor, room.Since = "makes the connection to the room again", "the platform to let us in", stamp(w.away)
-	case !w.synced:
+	case w.view.contact == absent:
+		room.Doing, room.WaitsFor, room.Since = "makes the connection to the room again", "the platform to let us in", stamp(w.view.missed)
+	case w.view.contact == unseen:
 		room.Doing, room.WaitsFor = "looks at what is in the room", "the list of its messages"
 	case w.op != nil && state == stopping:
 		room.Doing, room.WaitsFor = "has deleted ClassBegin", "the platform's echo"
 	case w.op != nil:
 		room.Doing, room.WaitsFor = "has published ClassBegin", "the platform's echo"
-	case state == starting && w.sent == live.Record.GetId():
+	case state == starting && w.view.ours.id == live.Record.GetId():
 		room.Doing, room.WaitsFor = "has published ClassBegin", "the platform to confirm it, or the deadline"
 	case state == starting:
 		room.Doing, room.WaitsFor = "is about to publish ClassBegin", "the room to be joined as the recording asks for"
 	case state == stopping:
 		room.Doing, room.WaitsFor = "deletes ClassBegin again", "the pause after a failure to be over"
-	case w.class == nil:
+	case w.view.class == nil:
 		room.Doing, room.WaitsFor = "publishes ClassBegin again", "the pause after a failure to be over"
 	default:
 		room.Doing, room.WaitsFor = "stays in the room", "the end of the class: by StopRecording, in the room, or by the deadline"
@@ -200,7 +200,7 @@ func (w *worker) describeLive(room *adminv1.Room, live *store.Entry) {
 		room.Why = "the end of the class is wanted: " + endWords(live.Record.GetStopReason())
 	default:
 		room.Why = "the class " + live.Record.GetRecording().GetName() + " is on"
-		if w.class == nil && w.synced {
+		if w.view.class == nil && w.view.contact != unseen {
 			room.Why = "the room has lost its state, ClassBegin too, and the class is to go on"
 		}
 	}

@@ -50,7 +50,7 @@ func (w *worker) term(ctx context.Context) *tenure {
 	if t.ctx.Err() == nil {
 		return t
 	}
-	w.op = nil // what was under way was cut off; the room tells what came of it
+	w.endOp() // what was under way was cut off; the room tells what came of it
 	switch t.lease.State() {
 	case store.Held:
 		return w.serve(ctx, t.lease) // nobody took it while we were in doubt
@@ -77,7 +77,7 @@ func (w *worker) quit() {
 	}
 	w.tenure.Store(nil)
 	w.leave()
-	w.retry, w.sent, w.resumed, w.carried, w.evicted = retry{}, "", "", "", false
+	w.retry, w.view, w.unwanted = retry{}, roomView{}, false
 }
 
 // lease returns what to write as; nil without a tenure.

@@ -98,7 +98,7 @@ func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id strin
 		w.s.logOf(live.Record).Error("the room's password cannot be read; joining without", "error", err)
 	}
 	as.Password = password
-	if !w.evicted {
+	if !w.view.evicted {
 		as.UserID = talkcloud.UserID(join.GetUserId())
 	}
 	return as, live.Record.GetId()
@@ -179,8 +179,9 @@ func (w *worker) leave() {
 		return
 	}
 	w.exit()
+	w.endOp()
 	w.presence, w.joinedAs = presence{}, ""
-	w.synced, w.lost, w.reborn, w.class, w.away, w.offline, w.op = false, false, false, nil, time.Time{}, false, nil
+	w.view = w.view.left()
 }
 
 // events returns what the session sees, nil while the room must not be acted in.

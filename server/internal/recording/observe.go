@@ -12,6 +12,7 @@ import (
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/room"
+	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
@@ -30,10 +31,13 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 			w.ended(ctx, ev.Message, ev.InList)
 		}
 	case room.Connected:
-		w.lost, w.offline = ev.StateLost, false
+		w.view.contact, w.view.loss = present, kept
+		if ev.StateLost {
+			w.view.loss = emptied
+		}
 		w.trouble.Store(nil)
 	case room.Disconnected:
-		w.away, w.offline = ev.At, true
+		w.view.contact, w.view.missed = absent, ev.At
 		if ev.Err != nil {
 			err := public(ev.Err)
 			w.trouble.Store(&err)
@@ -44,11 +48,8 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 }
 
 func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
-	w.synced, w.op = true, nil
-	live := w.live()
-	w.reborn = w.s.cfg.RoomsStartEmpty && live != nil && live.Record.GetId() == w.carried
-	w.lost = ev.Vacant || w.reborn
-	w.carried = ""
+	w.endOp()
+	w.view = w.view.joined(w.liveRecord(), ev.Vacant, w.s.cfg.RoomsStartEmpty)
 	for _, m := range ev.Messages {
 		if m.Key() == talkcloud.MessageClassBegin {
 			w.begun(ctx, m, true)
@@ -60,62 +61,96 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 
 // begun takes a ClassBegin that is in the room.
 func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
-	known := w.class
-	w.class = &msg
-	w.sawEcho()
-	if live := w.live(); live != nil {
-		rec := live.Record
-		switch {
-		case w.another(rec, known, msg, inList):
-			// The class that we knew has ended while we did not look, and this is the
-			// next one. It ended before this one began, at the latest.
-			w.apply(ctx, rec.GetId(), ended{msg: talkcloud.Message{TS: msg.TS}, gone: true})
-		case rec.GetRecording().GetState() == starting:
-			if w.own(rec, msg, inList) {
-				w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg), inList: false})
-				return
-			}
-			name := w.freeName(msg)
-			w.apply(ctx, rec.GetId(), startFailed{status: w.s.cfg.Status(errAlreadyBegun(name)), blockedBy: name})
-		default:
-			w.apply(ctx, rec.GetId(), begun{msg: msg, inList: inList, gap: w.gap(rec, msg)})
-			w.lost, w.reborn, w.away = false, false, time.Time{}
-			return
+	rec := w.liveRecord()
+	seen := sighting{msg: msg, inList: inList, made: w.s.cfg.Key.made(msg.FromID), earlier: w.earlier(msg)}
+	verdict := w.view.begun(rec, seen)
+	if verdict == ignored {
+		w.log.Info("a ClassBegin is passed over: it is the echo of one that is over, or that another replaces", "from", msg.FromID, "ts", int64(msg.TS))
+		return
+	}
+	if verdict == lookAgain {
+		w.log.Info("a ClassBegin may be the echo of one that is over: looking at the room's list")
+		w.leave()
+		w.view.doubt = w.s.now().Add(w.s.cfg.DoubtTime)
+		return
+	}
+	if n := len(msg.DataText()); n > maxData {
+		w.log.Warn("the data of a ClassBegin is kept only in part", "bytes", n, "kept", maxData)
+	}
+	w.view.class, w.unwanted = &talkcloud.Message{FromID: msg.FromID, TS: msg.TS, Seq: msg.Seq}, false
+	w.sawEcho(true)
+	w.take(ctx, verdict, rec, seen)
+}
+
+// take does what the verdict on a ClassBegin says.
+func (w *worker) take(ctx context.Context, verdict verdict, rec *storev1.Record, seen sighting) {
+	msg := seen.msg
+	switch verdict {
+	case confirms:
+		w.view.ours.open = false
+		w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg)})
+	case blocks:
+		name := w.freeName(msg)
+		w.apply(ctx, rec.GetId(), startFailed{status: w.s.cfg.Status(errAlreadyBegun(name)), blockedBy: name})
+		w.adopt(ctx, msg, seen.inList)
+	case replaces:
+		// The class that we knew has ended while we did not look, and this is the
+		// next one. It ended before this one began, at the latest.
+		w.apply(ctx, rec.GetId(), ended{msg: talkcloud.Message{TS: msg.TS}, gone: true})
+		w.adopt(ctx, msg, seen.inList)
+	case goesOn:
+		w.apply(ctx, rec.GetId(), begun{msg: msg, inList: seen.inList, gap: w.gap(rec, msg)})
+		w.view.loss, w.view.missed = kept, time.Time{}
+	case revives:
+		w.apply(ctx, seen.earlier.GetId(), begun{msg: msg, inList: seen.inList, gap: w.gapOf(seen.earlier)})
+		w.view.doubt, w.view.missed = time.Time{}, time.Time{}
+	case adopts:
+		w.adopt(ctx, msg, seen.inList)
+	case unwanted:
+		w.reclaim(ctx, msg, seen.inList)
+	case deletes:
+		w.unwanted, w.view.doubt = true, w.s.now().Add(w.s.cfg.DoubtTime)
+	case ignored, lookAgain:
+	}
+}
+
+// earlier returns the newest recording that is over and began with msg, nil
+// where there is none.
+func (w *worker) earlier(msg talkcloud.Message) *storev1.Record {
+	at, ok := msg.TS.Time()
+	if !ok {
+		return nil
+	}
+	same, _, _ := w.s.store.List(w.s.cfg.Tenant, store.Filter{Room: w.room, RecordTime: at.Unix()}, store.Cursor{}, maxSameSecond)
+	var newest *store.Entry
+	for _, e := range same {
+		if state := stateOf(e); state != processing && !isFinal(state) {
+			continue
+		}
+		if newest == nil || e.Revision > newest.Revision {
+			newest = e
 		}
 	}
-	w.adopt(ctx, msg, inList)
+	if newest == nil {
+		return nil
+	}
+	return newest.Record
 }
 
-// own tells whether a ClassBegin is the one that this recording published, in
-// this life or the last.
-func (w *worker) own(rec *storev1.Record, msg talkcloud.Message, inList bool) bool {
-	from := string(msg.FromID)
-	switch {
-	case w.sent == rec.GetId() && !inList:
-		return from == "" || from == w.user()
-	case w.resumed == rec.GetId():
-		return from != "" && from == rec.GetJoin().GetUserId()
-	}
-	return w.sent == rec.GetId() && from != "" && from == w.user()
-}
+// maxSameSecond is how many recordings of one room and second are looked at.
+const maxSameSecond = 100
 
-// another tells a ClassBegin, found where we had not looked for a while, that is
-// of another class than the live recording: it has another ts, and neither did
-// we publish it, in this life or the last, nor had the room lost its state.
-func (w *worker) another(rec *storev1.Record, known *talkcloud.Message, msg talkcloud.Message, inList bool) bool {
-	parts := rec.GetRecordTs()
-	switch state := rec.GetRecording().GetState(); {
-	case !inList, w.lost, len(parts) == 0, state != recording && state != stopping:
-		return false
-	case msg.TS == 0, known != nil && known.TS == 0: // the platform does not say
-		return false
-	case parts[len(parts)-1] == messageTime(msg, w.s.now()).Unix():
-		return false
+// reclaim takes a class that is ours, and whose start was given up: its record
+// where this worker knows it, else a new one. It ends soon, unless a call asks
+// for it.
+func (w *worker) reclaim(ctx context.Context, msg talkcloud.Message, inList bool) {
+	ev := begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList, unwanted: true}
+	w.log.Warn("a class was begun for a start that had been given up; it is ended unless it is asked for again", "from", msg.FromID)
+	if e, err := w.s.store.Get(w.s.cfg.Tenant, w.room, w.view.ours.id); err == nil && isGivenUp(e.Record) && e.Record.GetRecording().GetUserId() == string(msg.FromID) {
+		w.apply(ctx, e.Record.GetId(), ev)
+		return
 	}
-	from := string(msg.FromID)
-	ours := w.sent == rec.GetId() && (from == "" || from == w.user())
-	before := !w.evicted && from != "" && from == rec.GetJoin().GetUserId()
-	return !ours && !before
+	w.insert(ctx, classrecv1.RecordingOrigin_RECORDING_ORIGIN_API, ev)
 }
 
 func (w *worker) user() string {
@@ -135,15 +170,15 @@ func (w *worker) userID(msg talkcloud.Message) string {
 // gap returns what a recording has missed when its ClassBegin had to be
 // published again.
 func (w *worker) gap(rec *storev1.Record, msg talkcloud.Message) *classrecv1.RecordingGap {
-	if !w.lost {
+	if w.view.loss == kept {
 		return nil
 	}
 	gap := &classrecv1.RecordingGap{
 		EndTime: timestamppb.New(messageTime(msg, w.s.now())),
 		Reason:  "the room lost its state; the class was begun again",
 	}
-	from := w.away
-	if w.reborn {
+	from := w.view.missed
+	if w.view.loss == reborn {
 		// It last changed when it was begun, in the life that recorded it.
 		from = w.s.cfg.LastAlive(rec.GetRecording().GetUpdateTime().AsTime())
 		gap.Reason = "the service was restarted, and its platform with it; the class was begun again"
@@ -154,13 +189,28 @@ func (w *worker) gap(rec *storev1.Record, msg talkcloud.Message) *classrecv1.Rec
 	return gap
 }
 
+// gapOf is the gap of a recording that was taken for over since it was missed.
+func (w *worker) gapOf(rec *storev1.Record) *classrecv1.RecordingGap {
+	return &classrecv1.RecordingGap{
+		StartTime: rec.GetRecording().GetStopTime(), EndTime: timestamppb.New(w.s.now()),
+		Reason: "ClassBegin was gone from the room for a while; the class was taken for over",
+	}
+}
+
 // adopt makes a recording of a class that somebody else began.
 func (w *worker) adopt(ctx context.Context, msg talkcloud.Message, inList bool) {
+	w.insert(ctx, classrecv1.RecordingOrigin_RECORDING_ORIGIN_ROOM,
+		begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
+}
+
+// insert makes a recording of a class that is on.
+func (w *worker) insert(ctx context.Context, origin classrecv1.RecordingOrigin, ev begun) {
 	at := w.s.now()
 	rec := newRecord(w.s.cfg.Tenant, w.room, at)
-	rec.Recording.Origin = classrecv1.RecordingOrigin_RECORDING_ORIGIN_ROOM
+	rec.Recording.Origin = origin
+	rec.OwnUserId = origin == classrecv1.RecordingOrigin_RECORDING_ORIGIN_API
 	c := change{Record: rec, now: at, lim: w.s.cfg.limits()}
-	c.begin(begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
+	c.begin(ev)
 	w.persist(ctx, w.s.logOf(rec), func() error {
 		revision, live := w.s.store.Room(w.s.cfg.Tenant, w.room)
 		lease := w.lease()
@@ -186,17 +236,40 @@ func (w *worker) freeName(msg talkcloud.Message) string {
 // ended takes that there is no ClassBegin in the room: deleted just now, or
 // gone when we looked.
 func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
-	w.class = nil
-	w.sawEcho()
-	live := w.live()
-	if live == nil {
+	if class := w.view.class; class != nil && !gone {
+		w.view.last = ending{begin: *class, end: msg}
+	}
+	w.view.class, w.unwanted = nil, false
+	w.sawEcho(false)
+	rec := w.liveRecord()
+	ev, doubtful := w.view.ended(rec, msg, gone, w.s.cfg.RoomsStartEmpty)
+	if ev == nil {
 		return
 	}
-	r := live.Record.GetRecording()
-	if gone && w.lost && r.GetState() == recording && r.GetOrigin() == classrecv1.RecordingOrigin_RECORDING_ORIGIN_API {
-		return // nobody ended it: work publishes it again
+	if doubtful {
+		w.view.doubt, w.view.again = w.s.now().Add(w.s.cfg.DoubtTime), true
 	}
-	w.apply(ctx, live.Record.GetId(), ended{msg: msg, gone: gone})
+	w.apply(ctx, rec.GetId(), ev)
+}
+
+// doubting reports whether the room is stayed in for what may yet be seen
+// there, and until when. At the end of that it is joined anew, for its list.
+func (w *worker) doubting(live *store.Entry) (doubting bool, until time.Time) {
+	v := &w.view
+	switch {
+	case v.doubt.IsZero():
+		return false, time.Time{}
+	case w.s.now().Before(v.doubt):
+		return true, v.doubt
+	case !v.again:
+		v.doubt = time.Time{}
+		return false, time.Time{}
+	}
+	v.again, v.doubt = false, w.s.now().Add(w.s.cfg.Linger)
+	if live == nil {
+		w.leave()
+	}
+	return true, v.doubt
 }
 
 // sessionEnded takes that the platform has put us out.
@@ -209,10 +282,10 @@ func (w *worker) sessionEnded(ctx context.Context, cause error) {
 	case live == nil:
 	case isStarting(live):
 		w.failStart(ctx, live.Record.GetId(), err)
-	case classGoesOn(cause) && !w.evicted:
+	case classGoesOn(cause) && !w.view.evicted:
 		// Only our user was put out. The class is over when it is ended, so look
 		// on as a guest, who can end it too; one who is put out as well goes.
-		w.evicted = true
+		w.view.evicted = true
 	default:
 		w.apply(ctx, live.Record.GetId(), roomClosed{})
 	}

@@ -116,6 +116,9 @@ func (s *Service) outOfTime(rec *storev1.Record, trouble error) event {
 	case starting:
 		return startFailed{status: s.cfg.Status(errStartTimeout(trouble))}
 	case recording:
+		if rec.GetUnwanted() {
+			return stopAsked{reason: classrecv1.EndReason_END_REASON_START_FAILED}
+		}
 		return stopAsked{reason: classrecv1.EndReason_END_REASON_MAX_DURATION}
 	case stopping:
 		return outOfTime{}

@@ -288,7 +288,10 @@ func TestStop_WhileComingBack(t *testing.T) {
 
 func TestStateLost_BeginsAgain(t *testing.T) {
 	t.Parallel()
-	s, platform := newService(t)
+	platform := roomservertest.New(t)
+	cfg := config()
+	cfg.RoomsStartEmpty = true
+	s := newLife(t, storetest.New(t), platform.Client(t), cfg)
 	r := mustStart(t, s, &classrecv1.StartRecordingRequest{Room: "42"})
 	next := follow(t, s, &classrecv1.WatchClassBeginRequest{Room: "42"})
 	if ev := nextEvent(t, next); !ev.GetInList() || ev.GetRecording().GetName() != r.GetName() {

@@ -8,8 +8,11 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -64,11 +67,53 @@ func (k Key) open(id string, sealed []byte) (talkcloud.Secret, error) {
 	return talkcloud.Secret(plain), nil
 }
 
-// requestHash identifies a request's payload: all of it but request_id. The
-// payload has the room's password in it, which a hash without a key would let
-// anyone guess who reads the log.
-func (k Key) requestHash(req *classrecv1.StartRecordingRequest) ([]byte, error) {
-	payload := proto.CloneOf(req)
+// identityMark begins the plain text of every identity, so that one that was
+// made elsewhere is told apart: by chance it is there once in 2^64.
+const identityMark = "classrec"
+
+// identity makes the user id under which the service enters a room for what seed
+// names: always the same for the same seed, so that a class which is begun under
+// it is ours whenever it is seen, in whichever life of whichever process. It has
+// the form of those that the vendor's SDK makes.
+func (k Key) identity(seed ...string) talkcloud.UserID {
+	mac := hmac.New(sha256.New, k[:])
+	for _, part := range append([]string{"classrec: identity"}, seed...) {
+		_ = binary.Write(mac, binary.BigEndian, uint64(len(part)))
+		mac.Write([]byte(part))
+	}
+	id := append([]byte(identityMark), mac.Sum(nil)[:aes.BlockSize-len(identityMark)]...)
+	k.identityCipher().Encrypt(id, id)
+	h := hex.EncodeToString(id)
+	return talkcloud.UserID(strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-"))
+}
+
+// made reports whether a user id is one that identity makes with this key.
+func (k Key) made(user talkcloud.UserID) bool {
+	if len(user) != 36 {
+		return false
+	}
+	id, err := hex.DecodeString(strings.ReplaceAll(string(user), "-", ""))
+	if err != nil || len(id) != aes.BlockSize {
+		return false
+	}
+	k.identityCipher().Decrypt(id, id)
+	return string(id[:len(identityMark)]) == identityMark
+}
+
+// identityCipher is of a key of its own.
+func (k Key) identityCipher() cipher.Block {
+	derived := k.Derive("classrec: identities")
+	block, _ := aes.NewCipher(derived[:]) // 32 bytes are a key: it cannot fail
+	return block
+}
+
+// requestHash identifies a request's payload: all of it but request_id, with
+// what is a default left out, whether it was spelled out or not. The payload has
+// the room's password in it, which a hash without a key would let anyone guess
+// who reads the log.
+func (c *Config) requestHash(req *classrecv1.StartRecordingRequest) ([]byte, error) {
+	k := c.Key
+	payload := c.withoutDefaults(req)
 	payload.RequestId = ""
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(payload)
 	if err != nil {
@@ -77,6 +122,31 @@ func (k Key) requestHash(req *classrecv1.StartRecordingRequest) ([]byte, error) 
 	mac := hmac.New(sha256.New, k[:])
 	mac.Write(raw)
 	return mac.Sum(nil), nil
+}
+
+// withoutDefaults is a request with each field unset that asks for what holds
+// without it.
+func (c *Config) withoutDefaults(req *classrecv1.StartRecordingRequest) *classrecv1.StartRecordingRequest {
+	r := proto.CloneOf(req)
+	if recordType(r.GetRecordType()) == recordType(0) {
+		r.RecordType = 0
+	}
+	if format(r.GetFormat()) == format(0) {
+		r.Format = 0
+	}
+	if layout(r.GetLayout()) == layout(0) {
+		r.Layout = 0
+	}
+	if r.GetRecordChat() {
+		r.RecordChat = nil
+	}
+	if r.GetNickname() == c.Nickname {
+		r.Nickname = ""
+	}
+	if r.MaxDuration != nil && r.GetMaxDuration().AsDuration() == c.MaxDuration {
+		r.MaxDuration = nil
+	}
+	return r
 }
 
 func (k Key) gcm() (cipher.AEAD, error) {

@@ -127,7 +127,7 @@ func full(err error) error {
 // intend returns the STARTING that was written for the request, or the
 // recording of the same request_id.
 func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequest) (*store.Entry, error) {
-	hash, err := s.cfg.Key.requestHash(req)
+	hash, err := s.cfg.requestHash(req)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 				if !bytes.Equal(e.Record.GetRequestHash(), hash) {
 					return nil, errRequestIDReused(e.Record.GetRecording().GetName())
 				}
-				return e, nil
+				return s.want(ctx, req, hash, e)
 			}
 		}
 		live, ok := s.store.Live(s.cfg.Tenant, req.GetRoom())
@@ -170,6 +170,9 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 				continue
 			}
 			return e, err
+		}
+		if req.GetRequestId() != "" && live.Record.GetUnwanted() && live.Record.GetRecording().GetUserId() == string(s.identity(req, "")) {
+			return s.want(ctx, req, hash, live) // begun for this request, after it had been given up
 		}
 		if stateOf(live) == recording {
 			return nil, errAlreadyBegun(live.Record.GetRecording().GetName())
@@ -189,7 +192,7 @@ func (s *Service) startingRecord(req *classrecv1.StartRecordingRequest, hash []b
 	rec := newRecord(s.cfg.Tenant, req.GetRoom(), at)
 	user := req.GetUserId()
 	if user == "" {
-		user = string(talkcloud.NewUserID())
+		user = string(s.identity(req, rec.GetId()))
 		rec.OwnUserId = true
 	}
 	password, err := s.cfg.Key.seal(rec.GetId(), talkcloud.Secret(req.GetRoomPassword()))
@@ -209,6 +212,27 @@ func (s *Service) startingRecord(req *classrecv1.StartRecordingRequest, hash []b
 	r.MaxDuration = req.GetMaxDuration()
 	describe(r, begin.Message())
 	return rec, nil
+}
+
+// identity is the user id that is made for a request: always the same for one
+// request_id, so that a class which was begun for it is recognized when it is
+// asked for again; of a request without one, that of its recording.
+func (s *Service) identity(req *classrecv1.StartRecordingRequest, id string) talkcloud.UserID {
+	if req.GetRequestId() != "" {
+		return s.cfg.Key.identity(s.cfg.Tenant, req.GetRoom(), "request", req.GetRequestId())
+	}
+	return s.cfg.Key.identity(s.cfg.Tenant, req.GetRoom(), "recording", id)
+}
+
+// want notes that a recording is asked for whose start had been given up, if it
+// is one.
+func (s *Service) want(ctx context.Context, req *classrecv1.StartRecordingRequest, hash []byte, e *store.Entry) (*store.Entry, error) {
+	if !e.Record.GetUnwanted() {
+		return e, nil
+	}
+	ev := wanted{requestID: req.GetRequestId(), hash: hash, maxDuration: req.GetMaxDuration()}
+	e, _, err := s.change(ctx, nil, e.Record.GetRecording().GetRoom(), e.Record.GetId(), ev)
+	return e, err
 }
 
 func newRecord(tenant, roomID string, at time.Time) *storev1.Record {

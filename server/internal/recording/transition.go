@@ -3,10 +3,12 @@
 package recording
 
 import (
+	"fmt"
 	"time"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
@@ -34,6 +36,14 @@ type (
 		name   string // the recording's name, where it has none yet
 		inList bool
 		gap    *classrecv1.RecordingGap // what was missed before it, if anything
+		// unwanted: its start had been given up.
+		unwanted bool
+	}
+	// wanted: a recording whose start had been given up is asked for again.
+	wanted struct {
+		requestID   string
+		hash        []byte
+		maxDuration *durationpb.Duration
 	}
 	// ended: ClassBegin was deleted (gone false), or is not there any more.
 	ended struct {
@@ -68,6 +78,7 @@ type (
 )
 
 func (begun) event()       {}
+func (wanted) event()      {}
 func (ended) event()       {}
 func (stopAsked) event()   {}
 func (startFailed) event() {}
@@ -76,8 +87,9 @@ func (outOfTime) event()   {}
 func (listed) event()      {}
 func (notListed) event()   {}
 
-// limits are the deadlines that states get: STOPPING, PROCESSING and RECORDING.
-type limits struct{ stop, processing, class time.Duration }
+// limits are the deadlines that states get: STOPPING, PROCESSING, RECORDING, and
+// RECORDING that nobody has asked for again.
+type limits struct{ stop, processing, class, unwanted time.Duration }
 
 // deadlineOf returns when a record's state is out of time; the zero time in
 // final states.
@@ -120,7 +132,18 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 			return c.begin(ev)
 		case recording:
 			return c.beginAgain(ev)
+		case processing:
+			return c.revive(ev)
+		case failedSt:
+			if ev.unwanted && isGivenUp(c.Record) {
+				c.Recording.Failure, c.Recording.EndReason, c.BlockedBy = nil, classrecv1.EndReason_END_REASON_UNSPECIFIED, ""
+				return c.begin(ev)
+			}
 		default:
+		}
+	case wanted:
+		if state == recording && c.Unwanted {
+			return c.want(ev)
 		}
 	case stopAsked:
 		if state == recording {
@@ -184,20 +207,63 @@ func (c change) begin(ev begun) bool {
 	r := c.Recording
 	r.State = recording
 	r.Name = ev.name
-	r.UserId = ev.user
+	r.UserId = cutText(ev.user, maxID)
 	r.RecordTime = timestamppb.New(at)
 	if data := ev.msg.DataText(); data != "" || c.ClassBeginData == "" {
-		c.ClassBeginData = data
+		c.ClassBeginData = cutText(data, maxData)
 		describe(r, ev.msg)
+		if len(data) > maxData {
+			c.warn(fmt.Sprintf("the data of ClassBegin has %d bytes; the first %d are kept", len(data), maxData))
+		}
 	}
 	c.RecordTs = append(c.RecordTs, at.Unix())
-	longest := c.lim.class
-	if d := r.GetMaxDuration(); d != nil {
-		longest = min(longest, d.AsDuration())
+	c.Unwanted = ev.unwanted
+	c.Deadline = timestamppb.New(c.now.Add(c.longest()))
+	if ev.unwanted {
+		c.Deadline = timestamppb.New(c.now.Add(c.lim.unwanted))
 	}
-	c.Deadline = timestamppb.New(c.now.Add(longest))
 	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, at, ev.inList)
 	return true
+}
+
+// longest is how long the class may last.
+func (c change) longest() time.Duration {
+	if d := c.Recording.GetMaxDuration(); d != nil {
+		return min(c.lim.class, d.AsDuration())
+	}
+	return c.lim.class
+}
+
+// want takes that somebody asks for a class again whose start had been given up.
+func (c change) want(ev wanted) bool {
+	c.Unwanted = false
+	if c.RequestId == "" {
+		c.RequestId, c.RequestHash = ev.requestID, ev.hash
+	}
+	c.Recording.MaxDuration = ev.maxDuration
+	c.Deadline = timestamppb.New(c.now.Add(c.longest()))
+	return true
+}
+
+// revive takes that a class is on which was taken for over, as it was gone from
+// the room when we came back.
+func (c change) revive(ev begun) bool {
+	r := c.Recording
+	if r.GetEndReason() != classrecv1.EndReason_END_REASON_ENDED_WHILE_AWAY {
+		return false
+	}
+	r.State, r.EndReason, r.StopTime = recording, classrecv1.EndReason_END_REASON_UNSPECIFIED, nil
+	c.Deadline = timestamppb.New(c.now.Add(c.longest()))
+	if ev.gap != nil {
+		r.Gaps = append(r.Gaps, c.within(ev.gap))
+	}
+	c.note(classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_ADD, ev.msg, messageTime(ev.msg, c.now), ev.inList)
+	return true
+}
+
+// warn notes something odd for a reader, once.
+func (c change) warn(text string) {
+	c.Recording.Warnings = appendWarning(c.Recording.GetWarnings(), text)
 }
 
 // beginAgain takes a ClassBegin that replaced the one of a running recording:
@@ -267,9 +333,15 @@ func (c change) note(action classrecv1.ClassBeginAction, msg talkcloud.Message, 
 		MessageId:  talkcloud.MessageClassBegin,
 		Time:       timestamppb.New(at),
 		InList:     inList,
-		FromUserId: string(msg.FromID),
-		Data:       msg.DataText(),
+		FromUserId: cutText(string(msg.FromID), maxID),
+		Data:       cutText(msg.DataText(), maxData),
 	}
+}
+
+// isGivenUp reports whether a record is of a start that failed before a class of
+// it was seen.
+func isGivenUp(rec *storev1.Record) bool {
+	return rec.GetRecording().GetState() == failedSt && rec.GetRecording().GetName() == ""
 }
 
 // isFinal tells a state that a recording does not leave.

@@ -296,7 +296,8 @@ func TestKey_SealsAndOpens(t *testing.T) {
 func TestKey_RequestHash(t *testing.T) {
 	t.Parallel()
 	hash := func(k Key, req *classrecv1.StartRecordingRequest) string {
-		sum, err := k.requestHash(req)
+		cfg := Config{Key: k}.withDefaults()
+		sum, err := cfg.requestHash(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,5 +315,59 @@ func TestKey_RequestHash(t *testing.T) {
 	}
 	if hash(k, of("a", "pass")) == hash(Key{2}, of("a", "pass")) {
 		t.Error("who has not the key can try passwords")
+	}
+}
+
+// A default that is spelled out is the same request; anything else is another.
+func TestKey_RequestHashOfDefaults(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Nickname: "recorder", MaxDuration: time.Hour}.withDefaults()
+	hash := func(change func(*classrecv1.StartRecordingRequest)) string {
+		req := &classrecv1.StartRecordingRequest{Room: "42"}
+		change(req)
+		sum, err := cfg.requestHash(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(sum)
+	}
+	plain := hash(func(*classrecv1.StartRecordingRequest) {})
+	for name, tc := range map[string]struct {
+		change func(*classrecv1.StartRecordingRequest)
+		same   bool
+	}{
+		"record type": {func(r *classrecv1.StartRecordingRequest) { r.RecordType = classrecv1.RecordType_RECORD_TYPE_LIST }, true},
+		"format":      {func(r *classrecv1.StartRecordingRequest) { r.Format = classrecv1.RecordingFormat_RECORDING_FORMAT_MKV }, true},
+		"layout": {func(r *classrecv1.StartRecordingRequest) {
+			r.Layout = classrecv1.RecordingLayout_RECORDING_LAYOUT_LANDSCAPE
+		}, true},
+		"chat":                 {func(r *classrecv1.StartRecordingRequest) { r.RecordChat = proto.Bool(true) }, true},
+		"nickname":             {func(r *classrecv1.StartRecordingRequest) { r.Nickname = "recorder" }, true},
+		"longest time":         {func(r *classrecv1.StartRecordingRequest) { r.MaxDuration = durationpb.New(time.Hour) }, true},
+		"another record type":  {func(r *classrecv1.StartRecordingRequest) { r.RecordType = classrecv1.RecordType_RECORD_TYPE_MIX }, false},
+		"another format":       {func(r *classrecv1.StartRecordingRequest) { r.Format = classrecv1.RecordingFormat_RECORDING_FORMAT_WEBM }, false},
+		"no chat":              {func(r *classrecv1.StartRecordingRequest) { r.RecordChat = proto.Bool(false) }, false},
+		"another nickname":     {func(r *classrecv1.StartRecordingRequest) { r.Nickname = "classrec" }, false},
+		"another longest time": {func(r *classrecv1.StartRecordingRequest) { r.MaxDuration = durationpb.New(time.Minute) }, false},
+	} {
+		if same := hash(tc.change) == plain; same != tc.same {
+			t.Errorf("%s: the same request: %t", name, same)
+		}
+	}
+}
+
+// An identity is the same for the same seed, and known to who has the key alone.
+func TestKey_Identity(t *testing.T) {
+	t.Parallel()
+	k := Key{1}
+	id := k.identity("a", "b")
+	if id != k.identity("a", "b") || !k.made(id) {
+		t.Errorf("%s is not the same, or not known", id)
+	}
+	if id == k.identity("ab", "") || id == k.identity("a", "c") || id == (Key{2}).identity("a", "b") {
+		t.Error("the same for another seed, or by another key")
+	}
+	if (Key{2}).made(id) || k.made(talkcloud.NewUserID()) || k.made("teacher") || k.made("") {
+		t.Error("somebody else's is taken for ours")
 	}
 }

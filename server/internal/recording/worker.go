@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -51,17 +52,9 @@ type worker struct {
 	joinedAs  talkcloud.UserID // the identity that the session was asked for with
 	joining   bool
 	retry     retry
-	synced    bool               // the session has told what is in the room
-	lost      bool               // the room came back without its state
-	reborn    bool               // the room lost it with the last life of this process
-	away      time.Time          // since when the connection is gone, or was, until its ClassBegin is seen; zero when it is there
-	offline   bool               // the connection is gone
-	class     *talkcloud.Message // ClassBegin as it is in the room; nil when there is none
-	op        *operation         // what is being published or deleted; nil when nothing is
-	sent      string             // the recording for which ClassBegin was last published
-	resumed   string             // the recording that was STARTING when the last life ended
-	carried   string             // the recording that was RECORDING when the last life ended, until the room is seen
-	evicted   bool               // the recording's own identity is somebody else's now
+	view      roomView
+	op        *operation // what is being published or deleted; nil when nothing is
+	unwanted  bool       // the class that is on is of nobody's recording, and ours: it is to be deleted
 	waiting   []enterRequest
 	password  talkcloud.Secret // with which the room was last entered
 	polling   map[string]bool  // recordings whose files are being looked for
@@ -245,10 +238,13 @@ func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
 			w.poll(ctx, t, e)
 		}
 	}
-	if w.synced {
+	if w.view.contact != unseen {
 		w.answer(nil)
 	}
 	watched, until := w.watched()
+	if doubting, end := w.doubting(live); doubting {
+		watched, until = true, sooner(until, end)
+	}
 	if live != nil || watched || len(w.polling) > 0 {
 		w.settle()
 	}
@@ -269,8 +265,8 @@ func (w *worker) step(ctx context.Context) (due time.Time, done bool) {
 			due = sooner(due, end)
 		}
 	}
+	due = sooner(due, w.work(ctx, t, live))
 	if live != nil {
-		due = sooner(due, w.work(ctx, t, live))
 		due = sooner(due, w.deadline(live))
 	}
 	return sooner(due, heed), false
@@ -312,6 +308,9 @@ func (w *worker) overdue(ctx context.Context, live *store.Entry) bool {
 	if ev == nil {
 		return false
 	}
+	if stateOf(live) == starting && w.view.ours.id == live.Record.GetId() && w.view.ours.open {
+		w.view.doubt, w.view.again = w.s.now().Add(w.s.cfg.DoubtTime), true // its echo may come yet
+	}
 	w.apply(ctx, live.Record.GetId(), ev)
 	return true
 }
@@ -320,6 +319,14 @@ func (w *worker) overdue(ctx context.Context, live *store.Entry) bool {
 func (w *worker) live() *store.Entry {
 	live, _ := w.s.store.Live(w.s.cfg.Tenant, w.room)
 	return live
+}
+
+// liveRecord is the record of live, nil when there is none.
+func (w *worker) liveRecord() *storev1.Record {
+	if live := w.live(); live != nil {
+		return live.Record
+	}
+	return nil
 }
 
 // isStarting tells a live recording whose begin is not confirmed.
@@ -331,15 +338,7 @@ func (w *worker) failStart(ctx context.Context, id string, err error) {
 
 // resume takes up the room's live recording, on which another process has
 // worked, or this one in its last life.
-func (w *worker) resume(e *store.Entry) {
-	switch stateOf(e) {
-	case starting:
-		w.resumed = e.Record.GetId()
-	case recording:
-		w.carried = e.Record.GetId()
-	default:
-	}
-}
+func (w *worker) resume(e *store.Entry) { w.view.taken, w.view.unmet = e.Record.GetId(), true }
 
 // apply changes a recording by what happened, and stores it. It tries until
 // the store takes it, the lease is lost or ctx ends: what happened is not
@@ -360,7 +359,7 @@ func (w *worker) apply(ctx context.Context, id string, ev event) {
 		}
 		w.s.logOf(e.Record).Info("recording is "+stateWord(e.Record), "sequence", store.SequenceOf(e.Revision))
 		if stateOf(e) == processing {
-			w.evicted = false
+			w.view.evicted = false
 			w.poke()
 		}
 		return nil
@@ -386,6 +385,9 @@ func (w *worker) persist(ctx context.Context, log *slog.Logger, write func() err
 			continue // somebody else wrote in between: look again
 		case errors.Is(err, store.ErrNotFound):
 			log.Error("recording is not in the store", "error", err)
+			return
+		case errors.Is(err, store.ErrInvalid):
+			log.Error("it cannot be stored, and never will be: it is passed over", "error", err)
 			return
 		}
 		r.next(w.s.now())

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -48,6 +49,8 @@ type core struct {
 	failed   int                       // attempts in a row
 	saved    map[string]talkcloud.Message
 	vacant   bool // when we last joined, there was no saved message and nobody else
+	others   map[talkcloud.UserID]struct{}
+	alone    atomic.Int64 // since when nobody else is there, in Unix nanoseconds; 0 when somebody is. Any goroutine may read it
 	subs     map[*Subscription]struct{}
 	waits    []*wait
 	orphans  int // echoes that may still come on this connection, for nobody
@@ -196,7 +199,8 @@ func (c *core) connected(conn *talkcloud.Conn) {
 	for _, m := range reply.Messages {
 		now[m.Key()] = m
 	}
-	c.vacant = len(now) == 0 && alone(reply.Users, conn.UserID())
+	c.meet(reply.Users, conn.UserID())
+	c.vacant = len(now) == 0 && len(c.others) == 0
 	if first {
 		c.user, c.saved = conn.UserID(), now
 		close(c.ready)
@@ -219,8 +223,44 @@ func (c *core) connected(conn *talkcloud.Conn) {
 	}
 }
 
-func alone(users []talkcloud.Participant, self talkcloud.UserID) bool {
-	return !slices.ContainsFunc(users, func(p talkcloud.Participant) bool { return p.ID != self })
+// maxOthers is how many people are told apart. A room that had more is not taken
+// for empty before we join again: the platform tells no comings and goings of a
+// large room (http-api.md section 5).
+const maxOthers = 1000
+
+// meet takes who is in the room now.
+func (c *core) meet(users []talkcloud.Participant, self talkcloud.UserID) {
+	c.others = make(map[talkcloud.UserID]struct{}, min(len(users), maxOthers))
+	for _, p := range users {
+		if p.ID != self {
+			c.comes(p.ID)
+		}
+	}
+	c.company()
+}
+
+// comes notes that somebody is there.
+func (c *core) comes(user talkcloud.UserID) {
+	if user != "" && user != c.user && len(c.others) < maxOthers {
+		c.others[user] = struct{}{}
+	}
+}
+
+// goes notes that somebody has left.
+func (c *core) goes(user talkcloud.UserID) {
+	if len(c.others) < maxOthers {
+		delete(c.others, user)
+	}
+}
+
+// company notes since when nobody else is there.
+func (c *core) company() {
+	switch {
+	case len(c.others) > 0:
+		c.alone.Store(0)
+	case c.alone.Load() == 0:
+		c.alone.Store(c.now().UnixNano())
+	}
 }
 
 // difference returns what happened between two lists, as events at a time: first what is gone, then what is
@@ -275,20 +315,33 @@ func (c *core) receive(raw talkcloud.RawEvent) error {
 			}
 		}
 	case talkcloud.ParticipantLeft:
+		c.goes(e.UserID)
+		c.company()
 		c.drop(func(m talkcloud.Message) bool { return m.AssociatedUserID == string(e.UserID) }, talkcloud.Message{FromID: e.UserID})
 	case talkcloud.Evicted:
 		return talkcloud.EvictionError(c.key.Room, e.Reason)
 	case talkcloud.ForceReconnect:
 		c.offline(errForceReconnect)
 		c.rejoin()
-	case talkcloud.ParticipantJoined, talkcloud.Chat, talkcloud.Property, talkcloud.Stream, talkcloud.Other:
+	case talkcloud.ParticipantJoined:
+		c.comes(e.UserID)
+		c.company()
+	case talkcloud.Chat, talkcloud.Property, talkcloud.Stream, talkcloud.Other:
 	}
 	return nil
 }
 
-// older reports whether a message is from before another. It is so when an event overtook the
-// answer to the join, or the reverse.
-func older(m, than talkcloud.Message) bool { return m.Seq > 0 && than.Seq > 0 && m.Seq < than.Seq }
+// older reports whether a message is from before another: by seq, or by the whole seconds of ts
+// where the platform gives no seq. It is so when an event overtook the answer to the join, or the
+// reverse, and of an echo that comes late.
+func older(m, than talkcloud.Message) bool {
+	if m.Seq > 0 && than.Seq > 0 {
+		return m.Seq < than.Seq
+	}
+	at, ok := m.TS.Time()
+	before, known := than.TS.Time()
+	return ok && known && at.Unix() < before.Unix()
+}
 
 func (c *core) published(m talkcloud.Message) {
 	c.confirm(Published, m)

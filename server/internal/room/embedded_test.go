@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,8 +147,12 @@ func TestEmbedded_Evicted(t *testing.T) {
 // TestEmbedded_Again: who leaves and enters at once does not evict itself.
 func TestEmbedded_Again(t *testing.T) {
 	t.Parallel()
-	_, m := newEmbedded(t)
+	var minutes atomic.Int64 // a room has so many classes in a minute
+	_, m := newEmbedded(t, roomservertest.Config(func(c *roomserver.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(minutes.Load()) * time.Minute) }
+	}))
 	for range 20 {
+		minutes.Add(1)
 		s := mustAcquire(t, m, join("1", "u"))
 		mustPublish(t, s, classBegin())
 		s.Release()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
 )
@@ -23,6 +24,14 @@ func (s *Session) Room() talkcloud.RoomID { return s.core.key.Room }
 // User returns our id in the room: the one that was asked for, one that was made, or the
 // platform's own choice.
 func (s *Session) User() talkcloud.UserID { return s.core.user }
+
+// Alone returns since when nobody else has been in the room, by our clock; ok is false when somebody
+// is, and when so many were when we joined (1,000) that nobody can tell. While the connection is lost
+// it is as last seen.
+func (s *Session) Alone() (since time.Time, ok bool) {
+	at := s.core.alone.Load()
+	return time.Unix(0, at), at != 0
+}
 
 // Done is closed when the session has ended; Err then tells why.
 func (s *Session) Done() <-chan struct{} { return s.core.done }

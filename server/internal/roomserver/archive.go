@@ -98,7 +98,8 @@ func (m manifest) converts() bool {
 	return m.Convert == talkcloud.ConvertMP4 || m.RecordType == talkcloud.RecordTypeMP3 || m.RecordType == talkcloud.RecordTypeMix
 }
 
-// archive is the recordings on disk, and an index of the finished ones in memory. Its mutex is never held during I/O.
+// archive is the recordings on disk, and an index of the finished ones in memory. Its mutex is never held while files are
+// written or read.
 type archive struct {
 	root *os.Root // Dir/recordings
 	log  *slog.Logger
@@ -274,25 +275,41 @@ func newestFirst(a, b *manifest) int {
 	return cmp.Or(cmp.Compare(b.RecordTS, a.RecordTS), cmp.Compare(a.Room, b.Room))
 }
 
-// nextBegin gives out the ts of a new class: the time, but later than every earlier one of the room.
-func (a *archive) nextBegin(room talkcloud.RoomID, now time.Time) int64 {
+// maxAhead is by how many seconds the ts of a class may be before the clock, where a room has had one in this second.
+const maxAhead = 2
+
+// errTooSoon says that the room has used up the seconds of now.
+var errTooSoon = errors.New("the room has begun a class in each second of now")
+
+// nextBegin gives out the ts of a new class: the time, but later than every earlier one of the room, unless that was
+// begun when the clock was ahead. Whoever gets one that is used gets the next.
+func (a *archive) nextBegin(room talkcloud.RoomID, now time.Time) (int64, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	dir := roomDir(room)
-	ts := max(now.Unix(), a.begins[dir]+1)
-	a.begins[dir] = ts
-	return ts
+	ts, last := now.Unix(), a.begins[dir]
+	if last <= ts+maxAhead {
+		ts = max(ts, last+1)
+	}
+	for ; ts <= now.Unix()+maxAhead; ts++ {
+		if _, err := a.root.Lstat(path.Join(dir, strconv.FormatInt(ts, 10))); errors.Is(err, fs.ErrNotExist) {
+			a.begins[dir] = ts
+			return ts, nil
+		}
+	}
+	return 0, errTooSoon
 }
 
-// lastBegin is the ts of the room's last class, 0 when there was none.
-func (a *archive) lastBegin(room talkcloud.RoomID) int64 {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.begins[roomDir(room)]
+// create gives a recording its ts, makes its directory with the manifest, and returns its path.
+func (a *archive) create(m *manifest, now time.Time) (dir string, err error) {
+	if m.RecordTS, err = a.nextBegin(m.Room, now); err != nil {
+		return "", err
+	}
+	return a.makeDir(*m)
 }
 
-// create makes the directory of a recording, which must not be there yet, with its manifest, and returns its path.
-func (a *archive) create(m manifest) (string, error) {
+// makeDir makes the directory of a recording, which must not be there yet, with its manifest.
+func (a *archive) makeDir(m manifest) (string, error) {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return "", err

@@ -15,7 +15,7 @@ type chatMessage struct {
 	FromID   talkcloud.UserID    `json:"fromID"`
 	Nickname string              `json:"nickname,omitempty"`
 	Role     *int                `json:"role,omitempty"`
-	ToID     string              `json:"toID"`
+	ToID     json.RawMessage     `json:"toID"`
 	Message  json.RawMessage     `json:"message"`
 	TS       talkcloud.Timestamp `json:"ts"`
 }
@@ -31,14 +31,10 @@ func (p *participant) sendChat(payload json.RawMessage, ack ackFunc) error {
 	if err != nil {
 		return err
 	}
-	if cl := p.room.class.Load(); cl != nil && public(c.to) {
+	if cl := p.room.class.Load(); cl != nil && c.target.public() {
 		cl.chat(recorder.ChatMessage{UserID: string(p.id), Nickname: nickname, Text: c.text()})
 	}
 	return nil
-}
-
-func public(to string) bool {
-	return to == talkcloud.ToAll || to == talkcloud.ToAllExceptSender || to == talkcloud.ToAllExceptAuditor
 }
 
 // say tells the room, and returns the speaker's name.
@@ -58,8 +54,11 @@ func (p *participant) say(c chat, now time.Time, ack ackFunc) (nickname string, 
 		role := int(p.role)
 		m.Role = &role
 	}
+	if err := r.spend(p, c.target, len(c.message)); err != nil {
+		return "", err
+	}
 	answer(ack, ok)
-	r.deliver(c.to, p, talkcloud.EventSendMessage, m)
+	r.deliver(c.target, p, talkcloud.EventSendMessage, m)
 	return nickname, nil
 }
 

@@ -161,8 +161,9 @@ func (s *Server) roomOver(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if room := s.findRoom(talkcloud.RoomID(p["serial"])); room != nil {
-		if begin := room.saved[talkcloud.MessageClassBegin]; begin != nil {
+		if begin := room.begin; begin != nil {
 			room.deleteSaved(begin, "")
+			room.settle()
 		}
 		room.mu.Unlock()
 	}

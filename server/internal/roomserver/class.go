@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ type class struct {
 	dir      string // of the recording, absolute
 	rec      *recorder.Recording
 	log      *slog.Logger
+	warned   []string // guarded by the room's mutex
 }
 
 // chat records a line. One that comes while the class ends is lost with it.
@@ -35,51 +37,123 @@ func (c *class) chat(m recorder.ChatMessage) {
 
 // beginClass does pubMsg of ClassBegin: it starts the recording first, and tells the room only when there is one. The
 // directory and files are made without the room's mutex; classes of one room begin one after the other.
-func (p *participant) beginClass(m talkcloud.Message, ack ackFunc) error {
+//
+// Whatever stands in the message, the class is recorded: what is not understood has its default, and is said in the log
+// and in the recording. One that is published while its own class goes on changes the message alone.
+func (p *participant) beginClass(in incoming, ack ackFunc) error {
 	s, r := p.server, p.room
-	begin, err := classBegin(m)
-	if err != nil {
+	if !p.ours && !s.classPace.allow(r.id, s.cfg.Now(), s.cfg.ClassesPerMinute) {
+		return s.over(limitClassRate, "a room has %d classes a minute at most", s.cfg.ClassesPerMinute)
+	}
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	if done, err := r.updateClass(p, in, ack); done {
 		return err
 	}
+	begin, warnings := readBeginning(in)
 	if err := s.recorder.Check(begin.options("")); err != nil {
-		return s.refusedRecording(err)
+		if p.recorder { // whoever asked for it through the service is told
+			return s.refusedRecording(err)
+		}
+		warnings = append(warnings, begin.withoutFFmpeg())
 	}
 	if err := s.space.check(); err != nil {
 		return s.over(limitDisk, "the disk is nearly full: no class can be recorded")
 	}
-	r.beginning.Lock()
-	defer r.beginning.Unlock()
 	c, err := s.startClass(manifest{
-		Room: r.id, RecordTS: s.archive.nextBegin(r.id, s.cfg.Now()), UserID: p.id,
-		RecordType: begin.RecordType, Convert: begin.Convert, Layout: begin.Layout, RecordChat: begin.RecordChat,
+		Room: r.id, UserID: p.id, RecordType: begin.RecordType, Convert: begin.Convert, Layout: begin.Layout,
+		RecordChat: begin.RecordChat,
 	})
 	if err != nil {
-		s.log.Error("recording not started", "room", r.id, "error", err)
-		return s.refusedRecording(err)
+		return s.notStarted(r.id, err)
 	}
-	if err := r.announceClass(p, m, c, ack); err != nil {
+	for _, text := range warnings {
+		c.rec.Warn(text)
+	}
+	if len(warnings) > 0 {
+		c.log.Warn("ClassBegin asks for what is not understood; the class is recorded with defaults", "user", p.id, "warnings", warnings)
+	}
+	if err := r.announceClass(p, in, c, ack); err != nil {
 		s.discard(c)
 		return err
 	}
 	return nil
 }
 
-// announceClass makes a started class the room's, in place of one that goes on.
-func (r *room) announceClass(p *participant, m talkcloud.Message, c *class, ack ackFunc) error {
+// notStarted is what is said of a class that could not begin.
+func (s *Server) notStarted(id talkcloud.RoomID, err error) error {
+	if errors.Is(err, errTooSoon) {
+		return s.over(limitClassRate, "the room's classes begin faster than the clock goes")
+	}
+	s.log.Error("recording not started", "room", id, "error", err)
+	return s.refusedRecording(err)
+}
+
+// updateClass takes a ClassBegin of the class that goes on: of the same ts, or by who began it. Its recording goes on as it
+// is. done is false for one of another class.
+func (r *room) updateClass(p *participant, in incoming, ack ackFunc) (done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.class.Load()
+	switch {
+	case p.gone:
+		return true, refuse(codeFailure, reasonNotJoined, "no longer in the room")
+	case c == nil || r.begin == nil || c.manifest.UserID != p.id && in.claimed != c.manifest.RecordTS:
+		return false, nil
+	}
+	if begin, _ := readBeginning(in); begin != c.beginning() {
+		c.warn("published again with other options, which a recording that goes on does not take")
+	}
+	old := r.begin
+	r.begin = nil
+	r.forget(old)
+	r.tellClass(p, in, c, ack)
+	return true, nil
+}
+
+// announceClass makes a started class the room's. One that goes on ends by it, and the room is told.
+func (r *room) announceClass(p *participant, in incoming, c *class, ack ackFunc) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.gone {
 		return refuse(codeFailure, reasonNotJoined, "no longer in the room")
 	}
-	if err := r.publish(p, m, talkcloud.Timestamp(c.manifest.RecordTS), ack); err != nil {
-		return err
+	if old := r.begin; old != nil {
+		r.forget(old)
+		r.deleted(old, p.id)
 	}
-	r.endClass()
 	r.class.Store(c)
 	r.noteStreams(nil)
 	r.noteSilences(c)
+	r.attended = slices.ContainsFunc(r.list, takesPart)
+	r.tellClass(p, in, c, ack)
+	r.settle()
 	return nil
 }
+
+// tellClass keeps the message of a class and passes it on. It is kept whatever the room has place for; a data too large for
+// what its sender may cause is left out.
+func (r *room) tellClass(p *participant, in incoming, c *class, ack ackFunc) {
+	ts := talkcloud.Timestamp(c.manifest.RecordTS)
+	raw := r.stamp(p, &in, ts)
+	if r.spend(p, target{}, len(raw)) != nil && len(in.Data) > 0 {
+		c.warn("the data is too large to be passed on, and was left out")
+		in.members = bare(in.members)
+		raw = r.stamp(p, &in, ts)
+	}
+	expires := expiry(in.Message, r.server.cfg.Now())
+	if !expires.IsZero() && !expires.After(r.server.cfg.Now()) {
+		expires = time.Time{}
+		c.warn("expires before it begins, which is taken for never")
+	}
+	r.begin = r.keep(p, in, raw, expires)
+	r.seq++
+	answer(ack, ok)
+	r.deliverClass(in.target, p, raw)
+}
+
+// isClass reports whether an id is that of the message of the class that goes on.
+func (r *room) isClass(id string) bool { return r.begin != nil && r.begin.message.ID == id }
 
 // endClass ends the class, if there is one: its media stop at once, its files are finished in the background.
 func (r *room) endClass() {
@@ -88,28 +162,49 @@ func (r *room) endClass() {
 	}
 }
 
+// warn notes something in the recording, and says it in the log the first time. The room's mutex is held.
+func (c *class) warn(text string) {
+	if !slices.Contains(c.warned, text) {
+		c.warned = append(c.warned, text) // one of a few constants
+		c.log.Warn("ClassBegin is odd", "warning", text)
+		c.rec.Warn(text)
+	}
+}
+
 // beginning is what ClassBegin asks for.
 type beginning struct{ talkcloud.ClassBegin }
 
-// classBegin reads the data of ClassBegin. Where it says nothing of the record type, it is a list: one file for each
-// publisher, as in the vendor's web client.
-func classBegin(m talkcloud.Message) (beginning, error) {
-	b, err := talkcloud.ParseClassBegin(m.Data)
-	if err != nil {
-		b = talkcloud.ClassBegin{} // data of another shape says nothing of the recording
+// beginning is how the class is recorded.
+func (c *class) beginning() beginning {
+	m := c.manifest
+	return beginning{talkcloud.ClassBegin{
+		RecordType: m.RecordType, HasRecordType: true, Convert: m.Convert, Layout: m.Layout, RecordChat: m.RecordChat,
+	}}
+}
+
+// readBeginning reads ClassBegin. Where it says nothing of the record type, it is a list: one file for each publisher, as
+// in the vendor's web client. A warning tells of what is not understood.
+func readBeginning(in incoming) (beginning, []string) {
+	b, warnings := talkcloud.ReadClassBegin(in.Data)
+	if in.target.unknown {
+		warnings = append(warnings, fmt.Sprintf("toID %.40q is not known; everybody was told", in.To))
 	}
-	if !b.HasRecordType {
-		b.RecordType = talkcloud.RecordTypeList
+	return beginning{b}, warnings
+}
+
+// withoutFFmpeg makes of a beginning one that needs no ffmpeg, and says so.
+func (b *beginning) withoutFFmpeg() (warning string) {
+	asked := "MP4"
+	switch b.RecordType {
+	case talkcloud.RecordTypeMP3:
+		asked, b.RecordType = "MP3", talkcloud.RecordTypeList
+	case talkcloud.RecordTypeMix:
+		asked, b.RecordType = "MIX", talkcloud.RecordTypeList
 	}
-	switch {
-	case b.RecordType < talkcloud.RecordTypeFile || b.RecordType > talkcloud.RecordTypeMix:
-		return beginning{}, refuse(codeField, reasonClass, "recordtype is not 0 to 3")
-	case b.Convert < talkcloud.ConvertNone || b.Convert > talkcloud.ConvertMP4:
-		return beginning{}, refuse(codeField, reasonClass, "convert is not 0 to 2")
-	case b.Layout < talkcloud.LayoutLandscape || b.Layout > talkcloud.LayoutPortrait:
-		return beginning{}, refuse(codeField, reasonClass, "layout is not 0 or 1")
+	if b.Convert == talkcloud.ConvertMP4 {
+		b.Convert = talkcloud.ConvertNone
 	}
-	return beginning{b}, nil
+	return asked + " needs ffmpeg, which is not installed; Matroska is recorded"
 }
 
 // The recorder's words for those of ClassBegin.
@@ -173,23 +268,42 @@ func (s *Server) refusedRecording(err error) error {
 // startClass makes the directory of a recording and starts it. Classes begin on the hour, all at once: a few at a time
 // are started, because each that waits for the disk holds a thread.
 func (s *Server) startClass(m manifest) (*class, error) {
-	s.starters <- struct{}{}
-	defer func() { <-s.starters }()
-	dir, err := s.archive.create(m)
+	dir, err := s.makeClassDir(&m)
 	if err != nil {
 		return nil, err
 	}
-	begin := beginning{talkcloud.ClassBegin{
-		RecordType: m.RecordType, Convert: m.Convert, Layout: m.Layout, RecordChat: m.RecordChat,
-	}}
-	log := s.log.With("room", m.Room, "recordts", m.RecordTS)
-	options := begin.options(dir)
-	options.Logger = log
-	rec, err := s.recorder.Start(options)
-	if err != nil {
+	c := &class{manifest: m, dir: dir, log: s.log.With("room", m.Room, "recordts", m.RecordTS)}
+	options := c.beginning().options(dir)
+	options.Logger = c.log
+	if c.rec, err = s.recorder.Start(options); err != nil {
 		return nil, errors.Join(err, s.archive.remove(m))
 	}
-	return &class{manifest: m, dir: dir, rec: rec, log: log}, nil
+	return c, nil
+}
+
+// How long a class waits for the clock, of whose seconds the room has used up those that there are.
+const (
+	clockWait  = 250 * time.Millisecond
+	clockWaits = 12
+)
+
+// makeClassDir gives a class its ts and its directory. The ts is never more than maxAhead before the clock: the class
+// waits instead, for a few seconds at most.
+func (s *Server) makeClassDir(m *manifest) (dir string, err error) {
+	for range clockWaits {
+		s.starters <- struct{}{}
+		dir, err = s.archive.create(m, s.cfg.Now())
+		<-s.starters
+		if !errors.Is(err, errTooSoon) {
+			return dir, err
+		}
+		select {
+		case <-time.After(clockWait):
+		case <-s.closing.Done():
+			return "", err
+		}
+	}
+	return "", err
 }
 
 // finish ends a recording and lists it, in the background, at most Config.Finalizers at once. It is called for each

@@ -80,6 +80,12 @@ type Config struct {
 	// assistants are refused (100). Negative = no limit.
 	ChatPerSecond int
 
+	// RoomEmptyTimeout is how long a class goes on in a room that everybody has left (60 s); then it is ended. Recorders
+	// count as nobody, see talkcloud.JoinRecorder. Negative = the class ends with the last who leaves.
+	RoomEmptyTimeout time.Duration
+	// ClassesPerMinute is how many ClassBegin a room takes in a minute (10); more are refused. Negative = no limit.
+	ClassesPerMinute int
+
 	// Finalizers is how many ended recordings are finished at once (8); the others wait. Those that ffmpeg converts are
 	// counted apart, so that they keep nobody waiting.
 	Finalizers int
@@ -122,6 +128,12 @@ func (c Config) withDefaults() Config {
 	c.CloseTimeout = orDefault(c.CloseTimeout, 10*time.Second)
 	if c.ChatPerSecond == 0 {
 		c.ChatPerSecond = 100
+	}
+	if c.RoomEmptyTimeout == 0 {
+		c.RoomEmptyTimeout = time.Minute
+	}
+	if c.ClassesPerMinute == 0 {
+		c.ClassesPerMinute = 10
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -4,6 +4,7 @@ package roomserver
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -16,7 +17,7 @@ func Decoders() map[string]func(json.RawMessage) (any, error) {
 		talkcloud.EventPubMsg:   func(raw json.RawMessage) (any, error) { return decodeMessage(raw) },
 		talkcloud.EventSendMessage: func(raw json.RawMessage) (any, error) {
 			c, err := decodeChat(raw)
-			return c.text() + c.to, err
+			return []any{c.text(), c.to}, err
 		},
 		talkcloud.EventSetProperty: func(raw json.RawMessage) (any, error) {
 			c, err := decodePropertyChange(raw)
@@ -63,4 +64,12 @@ func SetMinFree(s *Server, n int64) {
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
 	s.space.min, s.space.asked = n, time.Time{}
+}
+
+// Recorded is with which options a finished class was recorded.
+func (s *Server) Recorded(room talkcloud.RoomID, ts int64) string {
+	for _, m := range s.archive.find(query{room: room, recordTS: ts}) {
+		return fmt.Sprintf("recordtype %d, convert %d, layout %d, recordchat %t", m.RecordType, m.Convert, m.Layout, m.RecordChat)
+	}
+	return "not at all"
 }

@@ -30,13 +30,17 @@ const (
 	limitPublishers
 	limitDisk
 	limitPassword
+	limitPasswordRate
+	limitClassRate
+	limitFanOut
 	limits // how many there are
 )
 
 func limitNames() [limits]string {
 	return [limits]string{
 		"rooms", "participants", "room_people", "message_size", "message_rate", "chat_rate", "saved_messages",
-		"properties", "streams", "publishers", "disk", "password",
+		"properties", "streams", "publishers", "disk", "password", "password_rate",
+		"class_rate", "fan_out",
 	}
 }
 
@@ -58,7 +62,7 @@ func (s *Server) over(l limit, format string, args ...any) error {
 	switch l {
 	case limitDisk:
 		return refuse(codeWriteFailed, reasonDisk, message)
-	case limitPassword:
+	case limitPassword, limitPasswordRate:
 		return refuse(codePassword, reasonPassword, message)
 	default:
 		return refuse(codeQuota, reasonLimit, message)

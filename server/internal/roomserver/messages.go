@@ -14,18 +14,20 @@ import (
 // savedMessage is what a room keeps of a message for late joiners.
 type savedMessage struct {
 	message talkcloud.Message // without data and unknown fields
-	raw     json.RawMessage   // all of it, as it was sent
-	expires time.Time         // zero = never
+	target  target
+	leader  bool            // published by who led the class
+	raw     json.RawMessage // all of it, as it was sent
+	expires time.Time       // zero = never
 }
 
 // publishMessage does pubMsg.
 func (p *participant) publishMessage(payload json.RawMessage, ack ackFunc) error {
-	m, err := decodeMessage(payload)
+	in, err := decodeMessage(payload)
 	if err != nil {
 		return err
 	}
-	if m.ID == talkcloud.MessageClassBegin && !m.DoNotSave {
-		return p.beginClass(m, ack)
+	if in.IsClassBegin() {
+		return p.beginClass(in, ack)
 	}
 	r := p.room
 	r.mu.Lock()
@@ -33,64 +35,93 @@ func (p *participant) publishMessage(payload json.RawMessage, ack ackFunc) error
 	if p.gone {
 		return refuse(codeFailure, reasonNotJoined, "no longer in the room")
 	}
-	return r.publish(p, m, r.now(), ack)
+	return r.publish(p, in, ack)
 }
 
 // publish stamps a message, keeps it if it is to be kept, and tells the room. The mutex is held.
-func (r *room) publish(p *participant, m talkcloud.Message, ts talkcloud.Timestamp, ack ackFunc) error {
-	m.FromID, m.TS, m.Seq = p.id, ts, r.seq+1
-	raw, err := m.MarshalJSON() // and not json.Marshal, which would change the data
-	if err != nil {
-		return refuse(codeFailure, reasonPayload, "message is not JSON")
+func (r *room) publish(p *participant, in incoming, ack ackFunc) error {
+	raw := r.stamp(p, &in, r.now())
+	if err := r.spend(p, in.target, len(raw)); err != nil {
+		return err
 	}
-	if !m.DoNotSave {
-		if err := r.save(m, raw); err != nil {
+	if keep := !in.DoNotSave && !r.isClass(in.ID); keep { // the class keeps its id to itself
+		if err := r.save(p, in, raw); err != nil {
 			return err
 		}
 	}
 	r.seq++
 	answer(ack, ok)
-	r.deliver(m.To, p, talkcloud.EventPubMsg, json.RawMessage(raw))
+	r.deliver(in.target, p, talkcloud.EventPubMsg, raw)
 	return nil
+}
+
+// stamp says of a message what only the server may say, and encodes it. Its seq is used up by whoever sends it.
+func (r *room) stamp(p *participant, in *incoming, ts talkcloud.Timestamp) json.RawMessage {
+	in.FromID, in.TS, in.Seq = p.id, ts, r.seq+1
+	return stamped(in.members, in.Message)
 }
 
 // save keeps a message in place of an earlier one of its id.
-func (r *room) save(m talkcloud.Message, raw json.RawMessage) error {
+func (r *room) save(p *participant, in incoming, raw json.RawMessage) error {
 	cfg := &r.server.cfg
-	old := r.saved[m.ID]
-	bytes, count := r.savedBytes+len(raw), len(r.saved)+1
-	if old != nil {
-		bytes, count = bytes-len(old.raw), count-1
-	}
-	if count > cfg.MaxSavedMessages || bytes > cfg.MaxSavedBytes {
+	count, bytes := r.savedBy(in.ID, func(*savedMessage) bool { return true })
+	if count >= cfg.MaxSavedMessages || bytes+len(raw) > cfg.MaxSavedBytes {
 		return r.server.over(limitSavedMessages, "the room keeps %d messages and %d bytes of them at most", cfg.MaxSavedMessages, cfg.MaxSavedBytes)
 	}
-	s := &savedMessage{message: m, raw: raw, expires: expiry(m, cfg.Now())}
-	s.message.Data, s.message.Extra = nil, nil
-	if r.saved == nil {
-		r.saved = make(map[string]*savedMessage)
+	if err := r.mayKeep(p, in.ID, len(raw)); err != nil {
+		return err
 	}
-	r.saved[m.ID], r.savedBytes = s, bytes
-	r.expireBy(s.expires)
+	r.keep(p, in, raw, expiry(in.Message, cfg.Now()))
 	return nil
 }
 
-// savedFor lists the saved messages that p is to know of, by seq. A user's own and those to nobody are among them.
+// mayKeep leaves most of what a room keeps to those who lead the class: it is in everybody's answer to joinRoom.
+func (r *room) mayKeep(p *participant, id string, size int) error {
+	if p.leads() || p.ours {
+		return nil
+	}
+	cfg := &r.server.cfg
+	own, ownBytes := r.savedBy(id, func(s *savedMessage) bool { return s.message.FromID == p.id })
+	_, others := r.savedBy(id, func(s *savedMessage) bool { return !s.leader })
+	most := cfg.SendQueueBytes / shareOfOne
+	if own >= max(1, cfg.MaxSavedMessages/2) || ownBytes+size > most || others+size > 2*most {
+		return r.server.over(limitSavedMessages, "the room keeps %d messages and %d bytes of one participant at most", cfg.MaxSavedMessages/2, most)
+	}
+	return nil
+}
+
+// savedBy counts what is saved, without the class and the message of an id.
+func (r *room) savedBy(except string, match func(*savedMessage) bool) (count, bytes int) {
+	for id, s := range r.saved {
+		if id != except && s != r.begin && match(s) {
+			count, bytes = count+1, bytes+len(s.raw)
+		}
+	}
+	return count, bytes
+}
+
+// keep saves a message that may be saved.
+func (r *room) keep(p *participant, in incoming, raw json.RawMessage, expires time.Time) *savedMessage {
+	s := &savedMessage{message: in.Message, target: in.target, leader: p.leads(), raw: raw, expires: expires}
+	s.message.Data = nil
+	if r.saved == nil {
+		r.saved = make(map[string]*savedMessage)
+	}
+	r.saved[in.ID] = s
+	r.expireBy(s.expires)
+	return s
+}
+
+// savedFor lists the saved messages that p is to know of, by seq. A user's own and those to nobody are among them, and the
+// class, whatever its target.
 func (r *room) savedFor(p *participant) []*savedMessage {
 	var list []*savedMessage
 	for _, s := range r.saved {
-		switch to := s.message.To; to {
-		case talkcloud.ToAll, talkcloud.ToAllExceptSender, talkcloud.ToNone:
-		case talkcloud.ToAllExceptAuditor:
-			if p.role == talkcloud.RoleAuditor {
-				continue
-			}
-		default:
-			if to != string(p.id) {
-				continue
-			}
+		t := s.target
+		t.none, t.exceptSender = false, false
+		if s == r.begin || r.whom(t, nil)(p) {
+			list = append(list, s)
 		}
-		list = append(list, s)
 	}
 	slices.SortFunc(list, bySeq)
 	return list
@@ -100,7 +131,7 @@ func bySeq(a, b *savedMessage) int { return cmp.Compare(a.message.Seq, b.message
 
 // deleteMessage does delMsg.
 func (p *participant) deleteMessage(payload json.RawMessage, ack ackFunc) error {
-	m, err := decodeMessage(payload)
+	in, err := decodeMessage(payload)
 	if err != nil {
 		return err
 	}
@@ -110,40 +141,76 @@ func (p *participant) deleteMessage(payload json.RawMessage, ack ackFunc) error 
 	if p.gone {
 		return refuse(codeFailure, reasonNotJoined, "no longer in the room")
 	}
-	m.FromID = p.id
+	if r.begin != nil && (in.IsClassBegin() || r.isClass(in.ID)) {
+		answer(ack, ok)
+		r.endByDelete(p, in)
+		return nil
+	}
+	if in.IsClassBegin() {
+		in.target = onlyUser(p.id) // it is over already: whoever waits for the echo gets it, and nobody else
+	}
+	saved := r.saved[in.ID]
+	if err := r.spend(p, in.target, len(payload)); err != nil {
+		if saved == nil && in.ID != talkcloud.MessageAllAll {
+			return err
+		}
+		in.members = bare(in.members) // what is there can be deleted always
+	}
 	answer(ack, ok)
-	switch saved := r.saved[m.ID]; {
-	case m.ID == talkcloud.MessageAllAll:
-		r.deleted(p, m)
+	switch {
+	case in.ID == talkcloud.MessageAllAll:
+		r.tellDeleted(p, in)
 		r.clear(p.id)
 	case saved != nil:
 		r.forget(saved)
-		r.deleted(p, m)
-		r.deleteWith(m.ID, p.id)
-	case m.ID == talkcloud.MessageClassBegin:
-		m.To = string(p.id) // it is over already: whoever waits for the echo gets it, and nobody else
-		r.deleted(p, m)
+		r.tellDeleted(p, in)
+		r.deleteWith(in.ID, p.id)
 	default:
-		r.deleted(p, m)
+		r.tellDeleted(p, in)
 	}
 	return nil
 }
 
+// tellDeleted passes a delMsg on.
+func (r *room) tellDeleted(p *participant, in incoming) {
+	raw := r.stamp(p, &in, r.now())
+	r.seq++
+	r.deliver(in.target, p, talkcloud.EventDelMsg, raw)
+}
+
+// endByDelete ends the class that goes on. Everybody is told, whomever the delMsg was for.
+func (r *room) endByDelete(p *participant, in incoming) {
+	begin := r.begin
+	ts := max(r.now(), begin.message.TS) // never before the beginning
+	r.forget(begin)
+	if len(in.Data) > maxEndData {
+		in.members = bare(in.members)
+	}
+	raw := r.stamp(p, &in, ts)
+	r.seq++
+	r.deliver(everybody(), p, talkcloud.EventDelMsg, raw)
+	r.deleteWith(begin.message.ID, p.id)
+	r.settle()
+}
+
+// maxEndData is how much the delMsg of a class may carry: it goes to everybody, however much its sender has sent before.
+const maxEndData = 16 << 10
+
 // clear forgets all saved messages, as deleting __AllAll does. The room is told only if a class ends by it.
 func (r *room) clear(from talkcloud.UserID) {
-	begin := r.saved[talkcloud.MessageClassBegin]
+	begin := r.begin
 	clear(r.saved)
-	r.savedBytes = 0
 	if begin != nil {
-		r.endClass()
-		r.deleted(nil, deletion(begin, from))
+		r.forget(begin)
+		r.deleted(begin, from)
+		r.settle()
 	}
 }
 
 // deleteSaved deletes a saved message on the server's own account, and what goes with it.
 func (r *room) deleteSaved(s *savedMessage, from talkcloud.UserID) {
 	r.forget(s)
-	r.deleted(nil, deletion(s, from))
+	r.deleted(s, from)
 	r.deleteWith(s.message.ID, from)
 }
 
@@ -168,28 +235,26 @@ func (r *room) deleteWhere(from talkcloud.UserID, match func(*talkcloud.Message)
 	}
 }
 
-// forget takes a message out of what is saved. With ClassBegin the class ends.
+// forget takes a message out of what is saved. With that of the class the class ends.
 func (r *room) forget(s *savedMessage) {
-	delete(r.saved, s.message.ID)
-	r.savedBytes -= len(s.raw)
-	if s.message.ID == talkcloud.MessageClassBegin {
+	if r.saved[s.message.ID] == s {
+		delete(r.saved, s.message.ID)
+	}
+	if s == r.begin {
+		r.begin = nil
 		r.endClass()
 	}
 }
 
-// deletion is the delMsg of a saved message that nobody deletes by hand.
-func deletion(s *savedMessage, from talkcloud.UserID) talkcloud.Message {
-	return talkcloud.Message{Name: s.message.Name, ID: s.message.ID, To: s.message.To, FromID: from}
-}
-
-// deleted stamps a delMsg and tells the room.
-func (r *room) deleted(p *participant, m talkcloud.Message) {
+// deleted tells the delMsg of a saved message that nobody deletes by hand: that of a class to everybody.
+func (r *room) deleted(s *savedMessage, from talkcloud.UserID) {
 	r.seq++
-	m.TS, m.Seq = r.now(), r.seq
-	if m.ID == talkcloud.MessageClassBegin {
-		m.TS = max(m.TS, talkcloud.Timestamp(r.server.archive.lastBegin(r.id))) // never before the beginning
+	m := talkcloud.Message{Name: s.message.Name, ID: s.message.ID, To: s.message.To, FromID: from, TS: r.now(), Seq: r.seq}
+	to := s.target
+	if s.message.IsClassBegin() {
+		m.TS, m.To, to = max(m.TS, s.message.TS), talkcloud.ToAll, everybody() // never before the beginning
 	}
-	r.deliver(m.To, p, talkcloud.EventDelMsg, m)
+	r.deliver(to, nil, talkcloud.EventDelMsg, m)
 }
 
 // maxExpiry is how far in the future an expiry is believed; one beyond is none.
@@ -252,4 +317,5 @@ func (r *room) expire() {
 			r.deleteSaved(s, s.message.FromID)
 		}
 	}
+	r.settle()
 }

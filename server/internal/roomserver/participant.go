@@ -20,15 +20,20 @@ type participant struct {
 	ours   bool           // the service's own
 	// stranger says that only rooms with passwords may be entered.
 	stranger bool
+	// recorder says that it is there to record the class, and not to take part in it.
+	recorder bool
 	room     *room // set once, by whoever made the participant; nil before joinRoom
 
 	// The rest is guarded by the room's mutex.
 	id         talkcloud.UserID
 	properties json.RawMessage
+	groups     []string // that its properties name
+	causes     causes
 	joined     uint64 // order of joining
 	index      int32  // in room.list
 	streams    int16  // how many it publishes
 	role       int8
+	shown      int8  // the role that it entered with
 	whip       int16 // WHIP sessions that hold it in the room
 	gone       bool  // has left the room
 }
@@ -137,7 +142,7 @@ func (p *participant) join(payload json.RawMessage, ack ackFunc) error {
 		return err
 	}
 	if p.room != nil {
-		if p.room.id != j.Room() || p.id != j.UserID {
+		if p.room.id != j.Room() || j.UserID != "" && p.id != j.UserID {
 			return refuse(codeFailure, reasonJoined, "this connection is in a room already")
 		}
 		p.room.welcomeBack(p, ack)
@@ -146,18 +151,35 @@ func (p *participant) join(payload json.RawMessage, ack ackFunc) error {
 	if err := p.server.mayEnter(p, j.Room(), j.Participant().Role); err != nil {
 		return err
 	}
+	made := j.UserID == ""
+	if made {
+		j.UserID = talkcloud.NewUserID()
+	}
 	r, err := p.server.lockRoom(j.Room(), p.ours)
 	if err != nil {
 		return err
 	}
 	defer r.mu.Unlock()
-	if err := r.hasPlace(j.UserID); err != nil && !p.ours {
-		return err // somebody is there, so the room is not left empty
+	p.setProperties(properties, j.Participant().Role)
+	p.shown, p.recorder = p.role, p.ours || scalar(j.Extra[talkcloud.JoinRecorder]).Truthy()
+	if err := r.mayJoin(p, j.UserID); err != nil {
+		return err // somebody is there, or a class goes on, so the room is not left empty
 	}
 	p.room, p.id = r, j.UserID
-	p.setProperties(properties, j.Participant().Role)
-	r.admit(p, ack)
+	r.admit(p, made, ack)
 	return nil
+}
+
+// mayJoin refuses one more than there is place for, and whoever would take the place of somebody above. The room's mutex
+// is held.
+func (r *room) mayJoin(p *participant, id talkcloud.UserID) error {
+	if err := r.hasPlace(id); err != nil && !p.ours {
+		return err
+	}
+	if old := r.people[id]; old != nil && !p.ours && (old.ours || rankOf(old.shown) > rankOf(p.shown)) {
+		return refuse(codeNoPermission, reasonPermission, "the user is in the room, with a role above this one")
+	}
+	return r.mayAnnounce(p, len(p.properties))
 }
 
 // properties encodes the properties of a participant.
@@ -176,7 +198,7 @@ func (s *Server) properties(fields map[string]json.RawMessage) (json.RawMessage,
 }
 
 func (p *participant) setProperties(raw json.RawMessage, role *int) {
-	p.properties, p.role = raw, roleUnknown
+	p.properties, p.role, p.groups = raw, roleUnknown, groupsIn(raw)
 	if role != nil && *role >= talkcloud.RolePlayback && *role <= talkcloud.RolePatrol {
 		p.role = int8(*role)
 	}

@@ -4,6 +4,7 @@ package roomserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // The payloads of what participants send, decoded. Each decoder takes any JSON, and fails on what cannot be acted on.
 
-// decodeJoin reads joinRoom.
+// decodeJoin reads joinRoom. Whoever names no user gets an id of its own.
 func decodeJoin(raw json.RawMessage) (talkcloud.JoinRoom, error) {
 	var j talkcloud.JoinRoom
 	if err := json.Unmarshal(raw, &j); err != nil {
@@ -22,67 +23,79 @@ func decodeJoin(raw json.RawMessage) (talkcloud.JoinRoom, error) {
 	if err := checkID(string(j.Room())); err != nil {
 		return j, refuse(codeField, reasonID, "room: "+err.Error())
 	}
+	if j.UserID == "" {
+		return j, nil
+	}
 	if err := checkID(string(j.UserID)); err != nil {
 		return j, refuse(codeField, reasonID, "user: "+err.Error())
 	}
 	return j, nil
 }
 
-// decodeMessage reads pubMsg and delMsg, fills in what may be left out, and drops what only the server may say.
-func decodeMessage(raw json.RawMessage) (talkcloud.Message, error) {
-	var m talkcloud.Message
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return m, refuse(codeFailure, reasonPayload, err.Error())
-	}
-	m.ID = m.Key()
-	if m.ID == "" {
-		return m, refuse(codeField, reasonPayload, "room message without name and id")
-	}
-	if m.To == "" {
-		m.To = talkcloud.ToAll
-	}
-	m.FromID, m.TS, m.Seq = "", 0, 0
-	for _, key := range []string{"id", "name", "toID", "fromID", "ts", "seq"} {
-		delete(m.Extra, key)
-	}
-	return m, checkTarget(m.To)
+// incoming is a room message as a participant sent it.
+type incoming struct {
+	talkcloud.Message          // what is understood of it
+	target            target   // whom it is for
+	members           []member // all of it
+	claimed           int64    // ts, which only the server may set: a class that is published again may be known by it
 }
 
-// checkTarget refuses a group that nobody knows; a user who is not there is fine.
-func checkTarget(to string) error {
-	switch to {
-	case talkcloud.ToAll, talkcloud.ToAllExceptSender, talkcloud.ToAllExceptAuditor, talkcloud.ToNone:
-		return nil
+// decodeMessage reads pubMsg and delMsg, and fills in what may be left out.
+func decodeMessage(raw json.RawMessage) (incoming, error) {
+	var in incoming
+	if err := json.Unmarshal(raw, &in.Message); err != nil {
+		return in, refuse(codeFailure, reasonPayload, err.Error())
 	}
-	if checkID(to) != nil {
-		return refuse(codeField, reasonTarget, "toID is neither a group nor a user")
+	var ok bool
+	if in.members, ok = readMembers(raw); !ok {
+		return in, refuse(codeFailure, reasonPayload, "room message is not an object")
 	}
-	return nil
+	in.ID = in.Key()
+	if in.ID == "" {
+		return in, refuse(codeField, reasonPayload, "room message without name and id")
+	}
+	in.target = parseTarget(in.To)
+	if list, isOther := in.Extra["toID"]; isOther {
+		in.target = decodeTarget(list)
+	}
+	if in.To == "" {
+		in.To = talkcloud.ToAll
+	}
+	in.claimed = in.TS.Unix()
+	in.FromID, in.TS, in.Seq, in.Extra = "", 0, 0, nil
+	return in, nil
 }
 
 // chat is the payload of sendMessage.
 type chat struct {
-	to      string
+	to      json.RawMessage // as it came
+	target  target
 	message json.RawMessage
 }
 
+// decodeChat reads sendMessage: an object with the message, or the message alone.
 func decodeChat(raw json.RawMessage) (chat, error) {
+	if text := scalar(raw); !text.IsZero() && !isObject(unquote(raw)) {
+		return chat{to: quote(talkcloud.ToAll), message: raw}, nil
+	}
 	var p struct {
-		To      talkcloud.Scalar `json:"toID"`
-		Message json.RawMessage  `json:"message"`
+		To      json.RawMessage `json:"toID"`
+		Message json.RawMessage `json:"message"`
 	}
 	if err := decodeObject(raw, &p); err != nil {
 		return chat{}, err
 	}
-	c := chat{to: p.To.String(), message: p.Message}
-	if c.to == "" {
-		c.to = talkcloud.ToAll
-	}
-	if len(c.message) == 0 || string(c.message) == "null" {
+	if len(p.Message) == 0 || string(p.Message) == "null" {
 		return chat{}, refuse(codeField, reasonPayload, "no message")
 	}
-	return c, checkTarget(c.to)
+	c := chat{to: p.To, target: decodeTarget(p.To), message: p.Message}
+	if !isList(c.to) {
+		c.to = quote(cmp.Or(scalar(c.to).String(), talkcloud.ToAll))
+	}
+	return c, nil
 }
+
+func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
 
 // text returns what was said. The vendor's clients send a JSON text with the words in msg; others just the words.
 func (c chat) text() string {
@@ -98,51 +111,58 @@ func (c chat) text() string {
 
 // propertyChange is the payload of setProperty: whose properties, who is told, and what they become.
 type propertyChange struct {
+	self       bool // nobody is named: the sender's own
 	ids        []talkcloud.UserID
 	roles      []int
-	to         string
+	target     target
 	properties map[string]json.RawMessage
 }
 
+// decodePropertyChange reads setProperty. The properties may be a JSON text; whose they are may be a user, a list of users,
+// or {ids, roles}. No properties change nothing.
 func decodePropertyChange(raw json.RawMessage) (propertyChange, error) {
 	var p struct {
-		ID         json.RawMessage            `json:"id"`
-		To         talkcloud.Scalar           `json:"toID"`
-		Properties map[string]json.RawMessage `json:"properties"`
+		ID         json.RawMessage `json:"id"`
+		To         json.RawMessage `json:"toID"`
+		Properties json.RawMessage `json:"properties"`
 	}
 	if err := decodeObject(raw, &p); err != nil {
 		return propertyChange{}, err
 	}
-	c := propertyChange{to: p.To.String(), properties: p.Properties}
-	if c.to == "" {
-		c.to = talkcloud.ToAll
+	c := propertyChange{target: decodeTarget(p.To)}
+	switch inner := unquote(p.Properties); {
+	case len(inner) == 0, string(inner) == "null", string(inner) == "[]": // nothing, as PHP writes an empty object
+	case decodeObject(inner, &c.properties) != nil:
+		return c, refuse(codeFailure, reasonPayload, "properties are not an object")
 	}
-	if len(c.properties) == 0 {
-		return c, refuse(codeField, reasonPayload, "no properties")
+	return c, c.decodeWhose(bytes.TrimSpace(p.ID))
+}
+
+func (c *propertyChange) decodeWhose(id json.RawMessage) error {
+	inner := unquote(id)
+	if !isObject(inner) {
+		for _, one := range scalars(id) {
+			c.ids = append(c.ids, talkcloud.UserID(one))
+		}
+		c.self = len(id) == 0 || string(id) == "null" || string(id) == `""`
+		return nil
 	}
-	if id := bytes.TrimSpace(p.ID); len(id) > 0 && id[0] == '{' {
-		var group struct {
-			IDs   []talkcloud.Scalar `json:"ids"`
-			Roles []talkcloud.Scalar `json:"roles"`
-		}
-		if err := decodeObject(id, &group); err != nil {
-			return c, err
-		}
-		for _, one := range group.IDs {
-			c.ids = append(c.ids, talkcloud.UserID(one.String()))
-		}
-		for _, one := range group.Roles {
-			if n, ok := one.Int(); ok {
-				c.roles = append(c.roles, int(n))
-			}
-		}
-	} else if one := scalar(id); one.String() != "" {
-		c.ids = append(c.ids, talkcloud.UserID(one.String()))
+	var group struct {
+		IDs   json.RawMessage `json:"ids"`
+		Roles json.RawMessage `json:"roles"`
 	}
-	if len(c.ids) == 0 && len(c.roles) == 0 {
-		return c, refuse(codeField, reasonPayload, "nobody to set properties of")
+	if err := decodeObject(inner, &group); err != nil {
+		return err
 	}
-	return c, checkTarget(c.to)
+	for _, one := range scalars(group.IDs) {
+		c.ids = append(c.ids, talkcloud.UserID(one))
+	}
+	for _, one := range scalars(group.Roles) {
+		if n, ok := talkcloud.Text(one).Int(); ok {
+			c.roles = append(c.roles, int(n))
+		}
+	}
+	return nil
 }
 
 // eviction is the payload of evictParticipant.
@@ -151,12 +171,15 @@ type eviction struct {
 	reason json.RawMessage
 }
 
+// decodeEviction reads evictParticipant: an object, or the user's id alone.
 func decodeEviction(raw json.RawMessage) (eviction, error) {
 	var p struct {
 		ID     talkcloud.Scalar `json:"id"`
 		Reason json.RawMessage  `json:"reason"`
 	}
-	if err := decodeObject(raw, &p); err != nil {
+	if id := scalar(raw); !id.IsZero() && !isObject(unquote(raw)) {
+		p.ID = id
+	} else if err := decodeObject(raw, &p); err != nil {
 		return eviction{}, err
 	}
 	if p.ID.String() == "" {

@@ -32,17 +32,16 @@ const (
 	reasonEvent       = "UNKNOWN_EVENT"    // there is no such event
 	reasonNotJoined   = "NOT_JOINED"       // joinRoom comes first
 	reasonJoined      = "ALREADY_JOINED"   // this connection is somebody else already
-	reasonTarget      = "UNKNOWN_TARGET"   // toID begins with __ and is none of the known groups
 	reasonStream      = "UNKNOWN_STREAM"   // no such stream of this participant
 	reasonLimit       = "LIMIT_EXCEEDED"   // one of the limits in Config
 	reasonRoom        = "NO_SUCH_ROOM"     // StrictRooms
 	reasonID          = "BAD_ID"           // a room or user id that is none
 	reasonClosing     = "SHUTTING_DOWN"    //
 	reasonFFmpeg      = "FFMPEG_MISSING"   // ClassBegin asks for what only ffmpeg makes
-	reasonClass       = "BAD_CLASS_BEGIN"  // recordtype, convert or layout is no known number
 	reasonRecording   = "RECORDING_FAILED" // the files of the recording could not be made
 	reasonPassword    = "PASSWORD_NEEDED"  // checkroom was shown no password of the room from this address
 	reasonDisk        = "DISK_FULL"        // less is free than Config.MinFree, or nothing
+	reasonPermission  = "NO_PERMISSION"    // the role is not one that may
 	reasonUnsupported = "NOT_SUPPORTED"
 )
 

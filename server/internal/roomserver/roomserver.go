@@ -21,16 +21,23 @@
 // What the wire leaves open is decided so:
 //
 //   - Identity is what joinRoom says, as on the wire there is no token. A password guards checkroom, and thereby the
-//     role; the socket cannot check it. Roles are therefore not checked on the socket either: everybody may publish,
-//     delete, evict and set properties.
+//     role; the socket cannot check it. The role that somebody enters with is kept: it is changed, and others are evicted,
+//     by teachers and assistants alone, and nobody takes the place of a user who has entered with a higher one. All else
+//     is for everybody: to publish, delete, set properties, and to begin and end a class.
 //   - A user id that joins again takes the place of the earlier connection, which is told participantEvicted with
 //     reason 400. The room does not become empty by that, and messages associated with the user stay.
-//   - A message to a user id goes to that user alone, saved or not; one to __none is told to nobody, but saved.
+//   - A message to a user id goes to that user alone, saved or not; one to __none is told to nobody, but saved. One to
+//     __group:A goes to those whose properties name the group, or to all in a room where nobody's do; one to a group of
+//     people that is not known, to all.
 //   - A delete of an id that is not there is sent on, because it may be that of an unsaved message, which nobody keeps
 //     a record of. For ClassBegin it is echoed to its sender alone: a class ends once.
 //   - Messages that go with another one, with a user or with time are deleted by a delMsg of their own. Deleting
 //     __AllAll tells the room of nothing, but that the class is over if there was one.
-//   - ClassBegin published during a class ends its recording and begins another.
+//   - A message is a class if its name or its id is ClassBegin. It is recorded whatever else it says, and kept whatever
+//     do_not_save says; what of its data is not understood has its default, with a warning in the log and in the record
+//     list. Its delete is told to everybody. ClassBegin during a class is an update of it, and changes the message alone,
+//     if it has its ts or comes from who began it; any other ends that class, and begins another.
+//   - A class goes on in an empty room for Config.RoomEmptyTimeout.
 //   - A room is big from Config.BigRoom people on until it is empty: joins and leaves are not told, userlist has
 //     teachers and assistants only.
 //
@@ -70,6 +77,7 @@ type Server struct {
 	refused      refusals
 	space        space
 	entries      entries
+	classPace    classPace
 
 	mu     sync.Mutex // never held while a room's mutex is waited for
 	closed bool
@@ -143,12 +151,25 @@ func (s *Server) Close() error {
 		s.beginClose()
 		timeout := time.AfterFunc(s.cfg.CloseTimeout, s.hurryUp)
 		errs := []error{s.socket.Close(), s.media.Close()}
+		s.closeRooms()
 		s.finishing.Wait()
 		timeout.Stop()
 		s.hurryUp()
 		s.closeError = errors.Join(append(errs, s.archive.close())...)
 	})
 	return s.closeError
+}
+
+// closeRooms ends the classes of rooms that wait for somebody to come back.
+func (s *Server) closeRooms() {
+	s.mu.Lock()
+	rooms := slices.Collect(maps.Values(s.rooms))
+	s.mu.Unlock()
+	for _, r := range rooms {
+		r.mu.Lock()
+		r.settle()
+		r.mu.Unlock()
+	}
 }
 
 // accept takes a new signaling connection, if there is room for it.
@@ -240,6 +261,7 @@ func (s *Server) TimeMoved() {
 	s.mu.Unlock()
 	for _, r := range rooms {
 		r.expire()
+		r.endDeserted()
 	}
 }
 

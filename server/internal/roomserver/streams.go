@@ -101,7 +101,7 @@ func (r *room) dropStream(st *stream) {
 	if st.live {
 		st.live = false
 		r.noteStream(st)
-		r.deliver(talkcloud.ToAll, nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
+		r.deliver(everybody(), nil, talkcloud.EventRemoveStream, map[string]string{"id": st.id})
 	}
 }
 
@@ -275,7 +275,7 @@ func (r *room) failSession(session *mediaSession, cause error) {
 	if errors.Is(cause, ingest.ErrBadOffer) {
 		reason = notAccepted(cause)
 	}
-	r.deliver(string(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
+	r.deliver(onlyUser(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
 }
 
 // tell sends the publisher a message of the media server.
@@ -284,7 +284,7 @@ func (m *mediaSession) tell(kind, sdp string) {
 	if sdp != "" {
 		mess["sdp"] = sdp
 	}
-	m.room.deliver(string(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
+	m.room.deliver(onlyUser(m.stream.owner.id), nil, talkcloud.EventSignalingMessageMediaServer,
 		map[string]any{"streamId": m.stream.id, "mess": mess})
 }
 
@@ -337,7 +337,7 @@ func (m *mediaSession) Connected() {
 	if !st.live {
 		st.live = true
 		r.noteStream(st)
-		r.deliver(talkcloud.ToAll, nil, talkcloud.EventAddStream, st.announcement())
+		r.deliver(everybody(), nil, talkcloud.EventAddStream, st.announcement())
 	}
 }
 

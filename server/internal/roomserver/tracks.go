@@ -75,7 +75,7 @@ func (t *recordedTrack) follow(c *class) {
 		UserID: string(t.session.user), Nickname: who.nickname, Role: who.role, Source: who.source,
 		StreamID: t.session.stream.id, Kind: kind,
 		MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, FmtpLine: codec.FmtpLine,
-		RequestKeyframe: t.in.RequestKeyframe, Patience: t.in.Patience,
+		RequestKeyframe: t.in.RequestKeyframe, Patience: t.in.Patience, Simulcast: t.in.Simulcast(),
 	})
 	if err != nil {
 		t.failed(err)

@@ -149,7 +149,8 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, n
 			return nil, refuse(codeFailure, reasonPayload, "user id is not text")
 		}
 		p.setProperties(properties, &role)
-		r.admit(p, nil)
+		p.shown = p.role
+		r.admit(p, false, nil)
 	}
 	st, err := r.addStream(p, pub)
 	if err != nil {

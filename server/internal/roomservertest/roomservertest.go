@@ -62,10 +62,11 @@ func NarrowNetwork() Option { return func(s *Server) { s.narrow = true } }
 // Config changes the room server's configuration.
 func Config(change func(*roomserver.Config)) Option { return func(s *Server) { change(&s.cfg) } }
 
-// New starts a server.
+// New starts a server. Unless an option says otherwise, its rooms forget everything with the last who leaves, as the
+// vendor's documents say of the platform, classes too.
 func New(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, conns: make(map[net.Conn]struct{}), cfg: roomserver.Config{EnterpriseKey: Key}}
+	s := &Server{tb: tb, conns: make(map[net.Conn]struct{}), cfg: roomserver.Config{EnterpriseKey: Key, RoomEmptyTimeout: -1}}
 	for _, option := range options {
 		option(s)
 	}

@@ -182,6 +182,6 @@ func TestLogAnswersNothing_WhileStarting(t *testing.T) {
 		if out.Code != codes.Unavailable && out.Code != codes.DeadlineExceeded {
 			t.Fatalf("asked again, it is %+v", out)
 		}
-		return out.Reason == "NOT_CONFIRMED"
+		return out.Reason == "START_NOT_CONFIRMED"
 	})
 }

@@ -443,7 +443,7 @@ func TestPlatform_Slow(t *testing.T) {
 		timeout("record list never answers", answer(talkcloud.PathGetUserRecordList, never), lists),
 		timeout("record list answers for ever", answer(talkcloud.PathGetUserRecordList, endless), lists),
 		timeout("join is never acknowledged", joinAck(), enter),
-		{misbehavior{name: "echo never comes", make: silent(talkcloud.EventPubMsg), code: codes.DeadlineExceeded, reason: "NOT_CONFIRMED", retry: true}, []apitest.Call{start}},
+		{misbehavior{name: "echo never comes", make: silent(talkcloud.EventPubMsg), code: codes.DeadlineExceeded, reason: "START_NOT_CONFIRMED", retry: true}, []apitest.Call{start}},
 	}
 	type result struct {
 		slow

@@ -92,7 +92,8 @@ func splitEvent(data []byte) (name string, args []json.RawMessage, err error) {
 	return name, elements[1:], nil
 }
 
-// joinArray encodes a JSON array. Unlike json.Marshal it leaves <, > and & as they are.
+// joinArray encodes a JSON array. Unlike json.Marshal it leaves <, > and & as they are, and elements that are JSON
+// already untouched.
 func joinArray(elements []any) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.WriteByte('[')
@@ -101,6 +102,10 @@ func joinArray(elements []any) ([]byte, error) {
 	for i, element := range elements {
 		if i > 0 {
 			buf.WriteByte(',')
+		}
+		if raw, ok := element.(json.RawMessage); ok && json.Valid(raw) {
+			buf.Write(raw) // byte for byte: the encoder would take blanks out
+			continue
 		}
 		if err := enc.Encode(element); err != nil {
 			return nil, fmt.Errorf("encode argument %d: %w", i, err)

@@ -6,7 +6,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Values of recordtype in ClassBegin. The record list APIs use other numbers: never mix them.
@@ -41,15 +46,27 @@ type ClassBegin struct {
 	RecordChat    bool
 }
 
+// maxDataNesting is how many JSON texts within JSON texts are opened to find the options of ClassBegin.
+const maxDataNesting = 4
+
+// classFields returns the fields of the data of ClassBegin: an object, or a JSON text of one, or a
+// text of that. ok is false for data that is neither an object nor absent.
+func classFields(data json.RawMessage) (fields map[string]json.RawMessage, ok bool) {
+	for range maxDataNesting {
+		data = unquote(data)
+	}
+	if len(data) == 0 || string(data) == "null" {
+		return nil, true
+	}
+	return parseObject(data)
+}
+
 // ParseClassBegin decodes the data of a ClassBegin message: an object or a JSON text of one, with
 // numbers or texts in it. Missing data and null are the zero ClassBegin. A field that cannot be
 // read counts as missing. The error tells of data that is no object; the values are not checked.
 func ParseClassBegin(data json.RawMessage) (ClassBegin, error) {
 	var c ClassBegin
-	if text := bytes.TrimSpace(unquote(data)); len(text) == 0 || string(text) == "null" {
-		return c, nil
-	}
-	fields, ok := parseObject(data)
+	fields, ok := classFields(data)
 	if !ok {
 		return c, errors.New("data of ClassBegin is not an object")
 	}
@@ -65,6 +82,82 @@ func ParseClassBegin(data json.RawMessage) (ClassBegin, error) {
 	c.Layout, _ = integer("layout")
 	c.RecordChat = parseScalar(fields["recordchat"]).Truthy()
 	return c, nil
+}
+
+// ReadClassBegin decodes the data of a ClassBegin message for a platform that records it, whatever
+// stands there: an option that is missing, or not understood, has its default, which is a list for
+// the record type, and 0 and off for the others. Each option that is not understood gives one
+// warning, a short text; what a class carries beside the options gives none.
+func ReadClassBegin(data json.RawMessage) (c ClassBegin, warnings []string) {
+	c = ClassBegin{RecordType: RecordTypeList, HasRecordType: true}
+	fields, ok := classFields(data)
+	if !ok {
+		return c, []string{"data " + excerpt(data) + " is not an object of options; all of them have their defaults"}
+	}
+	for _, option := range []struct {
+		key      string
+		low, top int
+		to       *int
+	}{
+		{"recordtype", RecordTypeFile, RecordTypeMix, &c.RecordType},
+		{"convert", ConvertNone, ConvertMP4, &c.Convert},
+		{"layout", LayoutLandscape, LayoutPortrait, &c.Layout},
+	} {
+		switch n, given, ok := wholeNumber(fields[option.key]); {
+		case !given:
+		case ok && n >= int64(option.low) && n <= int64(option.top):
+			*option.to = int(n)
+		default:
+			warnings = append(warnings, fmt.Sprintf("%s %s is not %d to %d; %d is used",
+				option.key, excerpt(fields[option.key]), option.low, option.top, *option.to))
+		}
+	}
+	if raw := fields["recordchat"]; parseScalar(raw).IsZero() && !absent(raw) {
+		warnings = append(warnings, "recordchat "+excerpt(raw)+" is neither true nor false; chat is not recorded")
+	} else {
+		c.RecordChat = parseScalar(raw).Truthy()
+	}
+	return c, append(warnings, misspelled(fields)...)
+}
+
+// misspelled warns of keys that are those of options but for their case.
+func misspelled(fields map[string]json.RawMessage) (warnings []string) {
+	for _, key := range []string{"recordtype", "convert", "layout", "recordchat"} {
+		for _, given := range slices.Sorted(maps.Keys(fields)) {
+			if given != key && strings.EqualFold(given, key) {
+				warnings = append(warnings, given+" is not an option; it is written "+key)
+			}
+		}
+	}
+	return warnings
+}
+
+// wholeNumber reads a number, or a text of one, without a fraction.
+func wholeNumber(raw json.RawMessage) (n int64, given, ok bool) {
+	s := parseScalar(raw)
+	if absent(raw) || s.kind == scalarText && strings.TrimSpace(s.text) == "" {
+		return 0, false, false
+	}
+	n, ok = s.Int()
+	if f, err := strconv.ParseFloat(strings.TrimSpace(s.text), 64); ok && err == nil && f != math.Trunc(f) {
+		ok = false
+	}
+	return n, true, ok
+}
+
+func absent(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) == 0 || string(raw) == "null"
+}
+
+// excerpt quotes the beginning of what somebody sent.
+func excerpt(raw json.RawMessage) string {
+	const most = 40
+	text := []rune(strings.ToValidUTF8(string(raw), "\uFFFD"))
+	if len(text) > most {
+		text = append(text[:most], '…')
+	}
+	return strconv.Quote(string(text))
 }
 
 // Encode returns the JSON text as the vendor's web SDK writes it: recordtype as a string and always

@@ -178,8 +178,14 @@ func newJoinRoom(opts JoinOptions, reply CheckRoomReply) JoinRoom {
 		VideoWidth: number(room.VideoWidth), VideoHeight: number(room.VideoHeight),
 		RoomType: number(room.RoomType), Version: Number(3), VCodec: number(room.VCodec),
 		Properties: properties,
+		Extra:      map[string]json.RawMessage{JoinRecorder: json.RawMessage("true")},
 	}
 }
+
+// JoinRecorder is an extra field of joinRoom, by which the embedded room server knows a participant that is there to
+// record: it is told of every class, is not counted among those whom a class is for, and gets an error for a class that
+// cannot be recorded as it asks.
+const JoinRecorder = "recorder"
 
 // getConfig asks where the socket is.
 func (c *Client) getConfig(ctx context.Context, m *membership) ([]SocketAddress, error) {

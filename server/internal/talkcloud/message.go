@@ -55,6 +55,12 @@ func (m Message) Key() string {
 	return m.Name
 }
 
+// IsClassBegin reports whether the message is that of a class: the document's callbacks go by the
+// name, its delete by the id, and either may be the only one that says so.
+func (m Message) IsClassBegin() bool {
+	return m.Name == MessageClassBegin || m.ID == MessageClassBegin
+}
+
 // DataText returns data as JSON text, whether it came as a string that holds JSON or as JSON
 // itself; "" when there is none.
 func (m Message) DataText() string { return string(unquote(m.Data)) }

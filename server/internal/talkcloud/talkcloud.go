@@ -42,6 +42,13 @@ const (
 	ToAllExceptSender  = "__allExceptSender"
 	ToAllExceptAuditor = "__allExceptAuditor"
 	ToNone             = "__none"
+	ToAllSuperUsers    = "__allSuperUsers" // teachers and assistants
+	// ToAllExceptAuditorAndSender is what white-label clients send.
+	ToAllExceptAuditorAndSender = "__allExceptAuditorAndSender"
+	ToGroup                     = "__group"             // and :A:B, the groups
+	ToGroupExceptSender         = "__groupExceptSender" // and :A
+	ToRoom                      = "__room"              // and :ID
+	ToRoomExceptSender          = "__roomExceptSender"  // and :ID
 )
 
 // Socket events that a participant sends. Those that the platform sends on as well
@@ -93,6 +100,14 @@ const (
 	PathSystemTime        = "/ClientAPI/systemtime"
 	PathGetUserRecordList = "/ClientAPI/getUserRecordlist"
 	PathGetRecordList     = "/WebAPI/getrecordlist"
+	PathBatchGetRecord    = "/WebAPI/batchGetRecord"
+	PathDeleteRecords     = "/WebAPI/deleteRecords"
+	PathRoomCreate        = "/WebAPI/roomcreate"
+	PathRoomModify        = "/WebAPI/roommodify"
+	PathRoomDelete        = "/WebAPI/roomdelete"
+	PathGetRoom           = "/WebAPI/getroom"
+	PathGetRoomList       = "/WebAPI/getroomlist"
+	PathGetRoomByTime     = "/WebAPI/getroombytime"
 )
 
 // Roles of a participant, as roomrole in the answer to checkroom and role in its properties.

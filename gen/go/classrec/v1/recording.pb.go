@@ -209,8 +209,10 @@ func (RecordingLayout) EnumDescriptor() ([]byte, []int) {
 //	RECORDING, STOPPING --delete of ClassBegin, by anyone--> PROCESSING
 //	PROCESSING --files listed, and all can be fetched--> AVAILABLE
 //	STARTING, PROCESSING --refused, or out of time--> FAILED
+//	PROCESSING --gone when we came back, and there again--> RECORDING
 //
-// AVAILABLE and FAILED are final. Every other state has a deadline, so that
+// An echo that is late keeps a recording STARTING until its deadline, 20 seconds.
+// AVAILABLE and FAILED are final, for a recording that has a name. Every other state has a deadline, so that
 // nothing stays in it for ever.
 type RecordingState int32
 
@@ -353,11 +355,13 @@ const (
 	// max_duration was reached, or the bound that this service has for all classes.
 	EndReason_END_REASON_MAX_DURATION EndReason = 3
 	// ClassBegin was gone when the connection came back: the class ended while
-	// nobody of ours was there.
+	// nobody of ours was there. Or it was begun again in a room that had lost it,
+	// and nobody came within ten minutes.
 	EndReason_END_REASON_ENDED_WHILE_AWAY EndReason = 4
 	// The platform closed the room, or put us out of it.
 	EndReason_END_REASON_ROOM_CLOSED EndReason = 5
-	// The start was never confirmed: see failure.
+	// The start was never confirmed: see failure. Without a failure: the platform
+	// confirmed it after it had been given up, and nobody asked for it again.
 	EndReason_END_REASON_START_FAILED EndReason = 6
 	// A delete was sent and its echo did not come in time: the class is taken as
 	// over, the platform may see it otherwise.

@@ -113,7 +113,9 @@ type StartRecordingRequest struct {
 	// Makes the call idempotent: the same id with the same payload gives the
 	// same recording, also at once and after a restart. At most 128 bytes, of
 	// the caller's making (a UUID, say); kept as long as the recording is. A
-	// start that failed frees its id.
+	// start that failed frees its id; where its class was begun after all, that
+	// recording is returned. A field that spells out its default is the same
+	// payload as one that leaves it unset.
 	RequestId     string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -814,7 +816,8 @@ type ClassBeginEvent struct {
 	// say.
 	FromUserId string `protobuf:"bytes,8,opt,name=from_user_id,json=fromUserId,proto3" json:"from_user_id,omitempty"`
 	// What ClassBegin carried, as it was: the message's data, a JSON text. For
-	// a remove, the delete's data. Empty when there was none.
+	// a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+	// is longer is cut there, and the recording's warnings say so.
 	Data          string `protobuf:"bytes,9,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

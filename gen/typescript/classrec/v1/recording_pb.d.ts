@@ -493,8 +493,10 @@ export declare const RecordingLayoutSchema: GenEnum<RecordingLayout>;
  *   RECORDING, STOPPING --delete of ClassBegin, by anyone--> PROCESSING
  *   PROCESSING --files listed, and all can be fetched--> AVAILABLE
  *   STARTING, PROCESSING --refused, or out of time--> FAILED
+ *   PROCESSING --gone when we came back, and there again--> RECORDING
  *
- * AVAILABLE and FAILED are final. Every other state has a deadline, so that
+ * An echo that is late keeps a recording STARTING until its deadline, 20 seconds.
+ * AVAILABLE and FAILED are final, for a recording that has a name. Every other state has a deadline, so that
  * nothing stays in it for ever.
  *
  * @generated from enum classrec.v1.RecordingState
@@ -634,7 +636,8 @@ export enum EndReason {
 
   /**
    * ClassBegin was gone when the connection came back: the class ended while
-   * nobody of ours was there.
+   * nobody of ours was there. Or it was begun again in a room that had lost it,
+   * and nobody came within ten minutes.
    *
    * @generated from enum value: END_REASON_ENDED_WHILE_AWAY = 4;
    */
@@ -648,7 +651,8 @@ export enum EndReason {
   ROOM_CLOSED = 5,
 
   /**
-   * The start was never confirmed: see failure.
+   * The start was never confirmed: see failure. Without a failure: the platform
+   * confirmed it after it had been given up, and nobody asked for it again.
    *
    * @generated from enum value: END_REASON_START_FAILED = 6;
    */

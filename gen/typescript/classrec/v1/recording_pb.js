@@ -93,8 +93,10 @@ export const RecordingStateSchema = /*@__PURE__*/
  *   RECORDING, STOPPING --delete of ClassBegin, by anyone--> PROCESSING
  *   PROCESSING --files listed, and all can be fetched--> AVAILABLE
  *   STARTING, PROCESSING --refused, or out of time--> FAILED
+ *   PROCESSING --gone when we came back, and there again--> RECORDING
  *
- * AVAILABLE and FAILED are final. Every other state has a deadline, so that
+ * An echo that is late keeps a recording STARTING until its deadline, 20 seconds.
+ * AVAILABLE and FAILED are final, for a recording that has a name. Every other state has a deadline, so that
  * nothing stays in it for ever.
  *
  * @generated from enum classrec.v1.RecordingState

@@ -96,7 +96,9 @@ export declare type StartRecordingRequest = Message<"classrec.v1.StartRecordingR
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id.
+   * start that failed frees its id; where its class was begun after all, that
+   * recording is returned. A field that spells out its default is the same
+   * payload as one that leaves it unset.
    *
    * @generated from field: string request_id = 10;
    */
@@ -460,7 +462,8 @@ export declare type ClassBeginEvent = Message<"classrec.v1.ClassBeginEvent"> & {
 
   /**
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none.
+   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+   * is longer is cut there, and the recording's warnings say so.
    *
    * @generated from field: string data = 9;
    */

@@ -71,8 +71,12 @@ type Record struct {
 	// by another process, belongs to their traces. Empty where there was none.
 	StartTraceparent string `protobuf:"bytes,15,opt,name=start_traceparent,json=startTraceparent,proto3" json:"start_traceparent,omitempty"`
 	StopTraceparent  string `protobuf:"bytes,16,opt,name=stop_traceparent,json=stopTraceparent,proto3" json:"stop_traceparent,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Of a RECORDING: its start had been given up before the platform confirmed
+	// it. It ends at its deadline, which is soon, unless the start is asked for
+	// again.
+	Unwanted      bool `protobuf:"varint,20,opt,name=unwanted,proto3" json:"unwanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
@@ -217,6 +221,13 @@ func (x *Record) GetStopTraceparent() string {
 	return ""
 }
 
+func (x *Record) GetUnwanted() bool {
+	if x != nil {
+		return x.Unwanted
+	}
+	return false
+}
+
 // Lease is one message of the log: who works a room from then on.
 type Lease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -359,7 +370,7 @@ var File_classrec_store_v1_record_proto protoreflect.FileDescriptor
 
 const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x05\n" +
+	"\x1eclassrec/store/v1/record.proto\x12\x11classrec.store.v1\x1a\x1bclassrec/v1/recording.proto\x1a#classrec/v1/recording_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x05\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x124\n" +
@@ -380,7 +391,8 @@ const file_classrec_store_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"blocked_by\x18\x0e \x01(\tR\tblockedBy\x12+\n" +
 	"\x11start_traceparent\x18\x0f \x01(\tR\x10startTraceparent\x12)\n" +
-	"\x10stop_traceparent\x18\x10 \x01(\tR\x0fstopTraceparent\"{\n" +
+	"\x10stop_traceparent\x18\x10 \x01(\tR\x0fstopTraceparent\x12\x1a\n" +
+	"\bunwanted\x18\x14 \x01(\bR\bunwanted\"{\n" +
 	"\x05Lease\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04room\x18\x02 \x01(\tR\x04room\x12\x16\n" +

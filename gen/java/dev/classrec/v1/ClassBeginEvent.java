@@ -344,7 +344,8 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none.
+   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+   * is longer is cut there, and the recording's warnings say so.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>
@@ -366,7 +367,8 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none.
+   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+   * is longer is cut there, and the recording's warnings say so.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>
@@ -1682,7 +1684,8 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none.
+     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+     * is longer is cut there, and the recording's warnings say so.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1703,7 +1706,8 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none.
+     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+     * is longer is cut there, and the recording's warnings say so.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1725,7 +1729,8 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none.
+     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+     * is longer is cut there, and the recording's warnings say so.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1743,7 +1748,8 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none.
+     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+     * is longer is cut there, and the recording's warnings say so.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>
@@ -1758,7 +1764,8 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What ClassBegin carried, as it was: the message's data, a JSON text. For
-     * a remove, the delete's data. Empty when there was none.
+     * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+     * is longer is cut there, and the recording's warnings say so.
      * </pre>
      *
      * <code>string data = 9 [json_name = "data"];</code>

@@ -173,7 +173,8 @@ public interface ClassBeginEventOrBuilder extends
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none.
+   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+   * is longer is cut there, and the recording's warnings say so.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>
@@ -183,7 +184,8 @@ public interface ClassBeginEventOrBuilder extends
   /**
    * <pre>
    * What ClassBegin carried, as it was: the message's data, a JSON text. For
-   * a remove, the delete's data. Empty when there was none.
+   * a remove, the delete's data. Empty when there was none. At most 64 KiB: what
+   * is longer is cut there, and the recording's warnings say so.
    * </pre>
    *
    * <code>string data = 9 [json_name = "data"];</code>

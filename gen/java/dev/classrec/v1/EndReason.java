@@ -50,7 +50,8 @@ public enum EndReason
   /**
    * <pre>
    * ClassBegin was gone when the connection came back: the class ended while
-   * nobody of ours was there.
+   * nobody of ours was there. Or it was begun again in a room that had lost it,
+   * and nobody came within ten minutes.
    * </pre>
    *
    * <code>END_REASON_ENDED_WHILE_AWAY = 4;</code>
@@ -66,7 +67,8 @@ public enum EndReason
   END_REASON_ROOM_CLOSED(5),
   /**
    * <pre>
-   * The start was never confirmed: see failure.
+   * The start was never confirmed: see failure. Without a failure: the platform
+   * confirmed it after it had been given up, and nobody asked for it again.
    * </pre>
    *
    * <code>END_REASON_START_FAILED = 6;</code>
@@ -128,7 +130,8 @@ public enum EndReason
   /**
    * <pre>
    * ClassBegin was gone when the connection came back: the class ended while
-   * nobody of ours was there.
+   * nobody of ours was there. Or it was begun again in a room that had lost it,
+   * and nobody came within ten minutes.
    * </pre>
    *
    * <code>END_REASON_ENDED_WHILE_AWAY = 4;</code>
@@ -144,7 +147,8 @@ public enum EndReason
   public static final int END_REASON_ROOM_CLOSED_VALUE = 5;
   /**
    * <pre>
-   * The start was never confirmed: see failure.
+   * The start was never confirmed: see failure. Without a failure: the platform
+   * confirmed it after it had been given up, and nobody asked for it again.
    * </pre>
    *
    * <code>END_REASON_START_FAILED = 6;</code>

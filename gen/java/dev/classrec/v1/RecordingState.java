@@ -13,8 +13,10 @@ package dev.classrec.v1;
  * RECORDING, STOPPING --delete of ClassBegin, by anyone--&gt; PROCESSING
  * PROCESSING --files listed, and all can be fetched--&gt; AVAILABLE
  * STARTING, PROCESSING --refused, or out of time--&gt; FAILED
+ * PROCESSING --gone when we came back, and there again--&gt; RECORDING
  *
- * AVAILABLE and FAILED are final. Every other state has a deadline, so that
+ * An echo that is late keeps a recording STARTING until its deadline, 20 seconds.
+ * AVAILABLE and FAILED are final, for a recording that has a name. Every other state has a deadline, so that
  * nothing stays in it for ever.
  * </pre>
  *

@@ -418,7 +418,9 @@ private static final long serialVersionUID = 0L;
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id.
+   * start that failed frees its id; where its class was begun after all, that
+   * recording is returned. A field that spells out its default is the same
+   * payload as one that leaves it unset.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -442,7 +444,9 @@ private static final long serialVersionUID = 0L;
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id.
+   * start that failed frees its id; where its class was begun after all, that
+   * recording is returned. A field that spells out its default is the same
+   * payload as one that leaves it unset.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1849,7 +1853,9 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id.
+     * start that failed frees its id; where its class was begun after all, that
+     * recording is returned. A field that spells out its default is the same
+     * payload as one that leaves it unset.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1872,7 +1878,9 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id.
+     * start that failed frees its id; where its class was begun after all, that
+     * recording is returned. A field that spells out its default is the same
+     * payload as one that leaves it unset.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1896,7 +1904,9 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id.
+     * start that failed frees its id; where its class was begun after all, that
+     * recording is returned. A field that spells out its default is the same
+     * payload as one that leaves it unset.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1916,7 +1926,9 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id.
+     * start that failed frees its id; where its class was begun after all, that
+     * recording is returned. A field that spells out its default is the same
+     * payload as one that leaves it unset.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -1933,7 +1945,9 @@ private static final long serialVersionUID = 0L;
      * Makes the call idempotent: the same id with the same payload gives the
      * same recording, also at once and after a restart. At most 128 bytes, of
      * the caller's making (a UUID, say); kept as long as the recording is. A
-     * start that failed frees its id.
+     * start that failed frees its id; where its class was begun after all, that
+     * recording is returned. A field that spells out its default is the same
+     * payload as one that leaves it unset.
      * </pre>
      *
      * <code>string request_id = 10 [json_name = "requestId"];</code>

@@ -216,7 +216,9 @@ public interface StartRecordingRequestOrBuilder extends
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id.
+   * start that failed frees its id; where its class was begun after all, that
+   * recording is returned. A field that spells out its default is the same
+   * payload as one that leaves it unset.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
@@ -228,7 +230,9 @@ public interface StartRecordingRequestOrBuilder extends
    * Makes the call idempotent: the same id with the same payload gives the
    * same recording, also at once and after a restart. At most 128 bytes, of
    * the caller's making (a UUID, say); kept as long as the recording is. A
-   * start that failed frees its id.
+   * start that failed frees its id; where its class was begun after all, that
+   * recording is returned. A field that spells out its default is the same
+   * payload as one that leaves it unset.
    * </pre>
    *
    * <code>string request_id = 10 [json_name = "requestId"];</code>
