@@ -72,7 +72,7 @@ func newDepacketizer(info TrackInfo) (codec string, d depacketizer, err error) {
 // inWebM reports whether a WebM file may hold the codec.
 func inWebM(codec string) bool {
 	switch codec {
-	case codecVP8, codecVP9, codecAV1, codecOpus:
+	case codecVP8, codecVP9, codecAV1, codecOpus, codecWebVTT:
 		return true
 	}
 	return false
