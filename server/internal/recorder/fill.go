@@ -19,8 +19,9 @@ const (
 	// longHole is a hole in which a drift is made good too.
 	longHole = time.Second
 	// fillLag is how long sound is waited for before its time is filled while other tracks of the file go on: longer
-	// than lost packets are. It is also how late sound may begin and be preceded by silence.
-	fillLag = 5 * time.Second
+	// than lost packets are, for which it is maxDrain at most. It is also how late sound may begin and be preceded by
+	// silence.
+	fillLag = maxDrain + time.Second
 )
 
 // sound writes a frame of sound after silence for what is missing before it.

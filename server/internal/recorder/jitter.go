@@ -15,6 +15,9 @@ const (
 	jitterBytes = 4 << 20
 	// jitterWait is how long a missing packet is waited for where nobody says how long it may still come.
 	jitterWait = 300 * time.Millisecond
+	// muchLater is a distance of RTP timestamps, some seconds of any clock, that no late packet has to the newest: what has
+	// it and an earlier number has wrapped.
+	muchLater = 450_000
 	// restartAfter is how many packets in a row from far off mean that the source counts anew.
 	restartAfter = 3
 )
@@ -38,6 +41,7 @@ type jitterBuffer struct {
 	started bool
 	next    uint16 // the sequence number that out waits for
 	newest  uint16 // the latest that came
+	stamp   uint32 // its RTP timestamp
 	ring    []*packet
 	count   int
 	bytes   int
@@ -51,19 +55,19 @@ type jitterBuffer struct {
 // push takes a packet; its payload is only borrowed.
 func (j *jitterBuffer) push(p packet) {
 	if !j.started {
-		j.started, j.next, j.newest = true, p.seq, p.seq
+		j.started, j.next, j.newest, j.stamp = true, p.seq, p.seq, p.ts
 	}
 	d := int(int16(p.seq - j.next))
-	if d < -jitterSize*4 || d > jitterSize*4 {
+	if d < -jitterSize*4 || d > jitterSize*4 || d < 0 && int32(p.ts-j.stamp) > muchLater {
 		if j.strange++; j.strange < restartAfter {
 			return
 		}
 		j.flush()
-		j.next, j.newest, j.lost, d = p.seq, p.seq, true, 0
+		j.next, j.newest, j.stamp, j.lost, d = p.seq, p.seq, p.ts, true, 0
 	}
 	j.strange = 0
 	if int16(p.seq-j.newest) > 0 {
-		j.newest = p.seq
+		j.newest, j.stamp = p.seq, p.ts
 	}
 	switch {
 	case d == 0:

@@ -62,6 +62,7 @@ type refusal struct {
 	final bool  // it is not the disk that refuses: trying again is of no use
 	last  time.Time
 	wait  time.Duration // after last
+	gap   Gap           // what is told of it
 }
 
 // How long a disk that refuses is left alone: it is tried again after the first, then after twice that, and so on up to
@@ -370,6 +371,8 @@ func (rec *Recording) fail(err error) {
 	}
 	rec.r.counts.interruptions.Add(1)
 	rec.r.counts.refused.Add(1)
+	rec.refusal.gap = Gap{Start: rec.r.cfg.Now(), Reason: "the disk refused what was to be written"}
+	rec.noteGap(rec.refusal.gap)
 	rec.opts.Logger.Error("recording: the disk refused media", "error", err, "dir", rec.opts.Dir)
 	rec.mu.Lock()
 	tracks := rec.tracks
@@ -391,6 +394,8 @@ func (rec *Recording) resume() {
 	}
 	if rec.err.Swap(nil) != nil {
 		rec.r.counts.refused.Add(-1)
+		rec.refusal.gap.End = rec.r.cfg.Now()
+		rec.noteGap(rec.refusal.gap)
 	}
 	rec.opts.Logger.Info("recording: the disk takes media again", "dir", rec.opts.Dir)
 }

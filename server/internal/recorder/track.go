@@ -43,6 +43,7 @@ type Track struct {
 
 	mu     sync.Mutex
 	jitter jitterBuffer
+	outage outage
 	clock  *trackClock
 	ssrc   uint32
 	begun  bool
@@ -178,6 +179,7 @@ func (t *Track) restart(ssrc uint32, at time.Duration) {
 		t.finishGathered(at)
 		t.countLost()
 		t.clock.restart()
+		t.outage = outage{}
 		t.lose(at)
 		t.newest = 0
 	}
@@ -214,6 +216,7 @@ func (t *Track) countLost() {
 
 // ordered takes packets in the order of their sequence numbers.
 func (t *Track) ordered(p packet, lost bool) {
+	t.tellOutage(p)
 	if t.depacketizer == nil {
 		if len(p.payload) > 0 {
 			at := t.clock.at(p.ts)
