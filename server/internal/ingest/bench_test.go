@@ -210,6 +210,7 @@ func (h *benchHandler) Track(tr *ingest.Track) {
 			if _, _, err := tr.ReadRTP(); err != nil {
 				return
 			}
+			tr.Release()
 			h.packets.Add(1)
 		}
 	}
@@ -217,7 +218,7 @@ func (h *benchHandler) Track(tr *ingest.Track) {
 	info := recorder.TrackInfo{
 		UserID: "teacher", StreamID: tr.StreamID(), Kind: recorder.Audio,
 		MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels, FmtpLine: c.FmtpLine,
-		RequestKeyframe: tr.RequestKeyframe,
+		RequestKeyframe: tr.RequestKeyframe, Patience: tr.Patience,
 	}
 	if tr.Kind() == ingest.Video {
 		info.Kind = recorder.Video
@@ -243,6 +244,7 @@ func (h *benchHandler) Track(tr *ingest.Track) {
 		if err := out.WriteRTP(p, at); err != nil {
 			return
 		}
+		tr.Release()
 		h.packets.Add(1)
 	}
 }

@@ -17,9 +17,11 @@ const (
 	maxPacket = 2048
 	// batchSize is how many datagrams are read at once.
 	batchSize = 64
-	// gather is how long a socket that receives media waits before it reads again, so that more is read at once. A
-	// recorder has no deadline, and the system stamps the time of arrival.
-	gather = 3 * time.Millisecond
+	// gather is how long a socket that receives media waits at most before it reads again, so that more is read at once: a
+	// recorder has no deadline, and the system stamps the time of arrival. The more has come, the shorter it waits, since
+	// what waits in the socket is bounded: as of gatherEnough not at all.
+	gather       = 10 * time.Millisecond
+	gatherEnough = 48
 )
 
 // Packet is one RTP packet. It belongs to who read it, until it is given back by [Stream.Release].
@@ -70,6 +72,7 @@ func (t *Transport) openSocket(addr *net.UDPAddr) (*socket, error) {
 // run reads until the socket is closed.
 func (s *socket) run() {
 	var demux demuxer
+	got, media := 0, false // since the last pause
 	for {
 		n, err := s.reader.read()
 		if err != nil {
@@ -78,7 +81,6 @@ func (s *socket) run() {
 			}
 			continue // an ICMP answer to a datagram of ours
 		}
-		media := false
 		for i := range n {
 			p, from := s.reader.packet(i)
 			media = media || isMedia(p.buf)
@@ -87,9 +89,13 @@ func (s *socket) run() {
 			}
 		}
 		demux.flush()
-		if media && n < batchSize {
-			time.Sleep(gather)
+		if got += n; n == batchSize {
+			continue // there is more
 		}
+		if pause := gather * time.Duration(gatherEnough-got) / gatherEnough; media && pause > 0 {
+			time.Sleep(pause)
+		}
+		got, media = 0, false
 	}
 }
 
