@@ -33,6 +33,7 @@ func newOfferer(t testing.TB, semantics webrtc.SDPSemantics) *offerer {
 	}
 	var e webrtc.SettingEngine
 	e.SetIncludeLoopbackCandidate(true)
+	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4}) // TCP as its active side
 	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(e))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{SDPSemantics: semantics})
