@@ -144,6 +144,8 @@ func platformReadings() []reading[roomserver.Stats] {
 			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Lost)) }),
 		counter("classrec_recorder_dropped_frames_total", "Frames that were left out because the disk did not follow.",
 			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Dropped)) }),
+		counter("classrec_recorder_keyless_total", "How often a publisher sent a picture without the keyframes that it needs.",
+			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Keyless)) }),
 		counter("classrec_recorder_written_bytes_total", "Bytes of media files that were written, without those of ffmpeg.",
 			func(s roomserver.Stats, tell func(float64, ...string)) { tell(float64(s.Recorder.Bytes)) }),
 		counter("classrec_recorder_interruptions_total", "How often the disk has begun to refuse the media of a recording.",

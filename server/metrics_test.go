@@ -203,6 +203,7 @@ func TestMetrics_Wired(t *testing.T) {
 		"classrec_recorder_packets_total":          "Recorder.Packets",
 		"classrec_recorder_lost_packets_total":     "Recorder.Lost",
 		"classrec_recorder_dropped_frames_total":   "Recorder.Dropped",
+		"classrec_recorder_keyless_total":          "Recorder.Keyless",
 		"classrec_recorder_written_bytes_total":    "Recorder.Bytes",
 		"classrec_ffmpeg_running":                  "Recorder.Converting",
 		"classrec_ffmpeg_runs_total converted":     "Recorder.Converted",

@@ -71,6 +71,9 @@ func (p *Publisher) readFeedback(sender *webrtc.RTPSender) {
 				if p.cfg.OnKeyframeRequest != nil {
 					p.cfg.OnKeyframeRequest()
 				}
+				if p.cfg.IgnoreKeyframeRequests {
+					continue
+				}
 				if err := p.do(context.Background(), (*player).rewind); err != nil {
 					return
 				}

@@ -46,6 +46,9 @@ type Config struct {
 	ExtraStreams int
 	// OnKeyframeRequest, when set, is told of each request that arrives. It must not block.
 	OnKeyframeRequest func()
+	// IgnoreKeyframeRequests leaves requests for keyframes unanswered, as some encoders do: the next one comes when the clip
+	// has it. OnKeyframeRequest is told all the same.
+	IgnoreKeyframeRequests bool
 	// StreamID is the msid of both tracks. Default "publisher".
 	StreamID string
 	// ConnectTimeout bounds the time from the answer to a connection. Default 15 s.

@@ -121,3 +121,43 @@ func follow(t *testing.T, blocks []block) {
 		}
 	}
 }
+
+// TestKeyframes_Missing has publishers who send no keyframe at all, and one and no more.
+func TestKeyframes_Missing(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "r")
+		r := recorder.New(recorder.Config{})
+		rec := must[*recorder.Recording](t)(r.Start(recorder.Options{Dir: dir, Type: recorder.TypeList}))
+		var all []*quality
+		for i, user := range []string{"none", "once"} {
+			all = append(all, &quality{width: 20, n: uint32(1 - i), track: must[*recorder.Track](t)(rec.AddTrack(recorder.TrackInfo{
+				UserID: user, StreamID: "s", Kind: recorder.Video, MimeType: "video/VP8",
+			}))})
+		}
+		begin := time.Now()
+		for i := range 90 * 25 {
+			if i == 20*25 {
+				all[0].asked = true // at last
+			}
+			for _, q := range all {
+				q.send(t)
+			}
+			time.Sleep(40 * time.Millisecond)
+		}
+		stop(t, rec)
+		gaps, warnings, err := recorder.Notes(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(gaps) != 1 || gaps[0].UserID != "none" || gaps[0].Kind != recorder.Video || gaps[0].Start.Sub(begin) > time.Second ||
+			(gaps[0].End.Sub(begin)-20*time.Second).Abs() > time.Second {
+			t.Errorf("gaps %+v", gaps)
+		}
+		if len(warnings) != 2 { // after its keyframe, the first sends none for a minute too
+			t.Errorf("warnings %q", warnings)
+		}
+		if n := r.Stats().Keyless; n != 3 {
+			t.Errorf("counted %d times", n)
+		}
+	})
+}

@@ -17,6 +17,9 @@ type Stats struct {
 	Packets, Lost uint64
 	// Dropped is how many frames were left out because the disk did not follow.
 	Dropped uint64
+	// Keyless is how often a picture was told to have no keyframes: it could not be recorded for five seconds or more, or
+	// had none for a minute.
+	Keyless uint64
 	// Bytes is how many bytes of media files were written, without those that ffmpeg makes.
 	Bytes uint64
 	// Interruptions is how often the disk has begun to refuse media.
@@ -32,6 +35,7 @@ type Stats struct {
 type counts struct {
 	recordings, refused, converting             atomic.Int64
 	audio, video, packets, lost, dropped, bytes atomic.Uint64
+	keyless                                     atomic.Uint64
 	interruptions, converted, convertFailed     atomic.Uint64
 	convertTime                                 atomic.Int64
 }
@@ -43,8 +47,8 @@ func (r *Recorder) Stats() Stats {
 		Recordings: c.recordings.Load(), Refused: c.refused.Load(),
 		AudioTracks: c.audio.Load(), VideoTracks: c.video.Load(),
 		Packets: c.packets.Load(), Lost: c.lost.Load(), Dropped: c.dropped.Load(), Bytes: c.bytes.Load(),
-		Interruptions: c.interruptions.Load(),
-		Converting:    c.converting.Load(), Converted: c.converted.Load(), ConvertFailed: c.convertFailed.Load(),
+		Interruptions: c.interruptions.Load(), Keyless: c.keyless.Load(),
+		Converting: c.converting.Load(), Converted: c.converted.Load(), ConvertFailed: c.convertFailed.Load(),
 		ConvertTime: time.Duration(c.convertTime.Load()),
 	}
 }

@@ -22,6 +22,8 @@ const (
 	markerGrace = 100 * time.Millisecond
 	// maxReorder is how far back in time a frame may be shown and be taken for a reordered one.
 	maxReorder = 2 * time.Second
+	// maxReplay is how long before a recording's beginning something may be that is replayed.
+	maxReplay = time.Hour
 	// maxDuration bounds every time in a recording; what lies beyond is nonsense.
 	maxDuration = 7 * 24 * time.Hour
 )
@@ -61,6 +63,7 @@ type Track struct {
 	order        time.Duration // the latest time that a frame was stamped with
 	newest       int64         // RTP time, unwrapped, of the frame that is shown last of those that came
 	newestAt     time.Duration // and when it is shown
+	starved      starvation    // of keyframes
 	layers       *layers       // of a simulcast; nil for a picture of one quality
 	waitKey      bool          // frames are dropped until a keyframe
 	waitSince    time.Duration // of that
@@ -100,6 +103,18 @@ func (t *Track) kind() uint8 {
 // Malformed payloads, losses and a disk that is too slow for a while are no errors: what cannot be written is
 // left out, and a keyframe is asked for.
 func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
+	return t.write(p, t.rec.since(arrival))
+}
+
+// Replay takes a packet that came before the recording's beginning, as WriteRTP does: those from the last keyframe on, in
+// order, before anything else of the track. Their pictures go before the first one of the recording's own time, a
+// millisecond each, so that it can be decoded and the file has a picture from its beginning on.
+func (t *Track) Replay(p *rtp.Packet, arrival time.Time) error {
+	return t.write(p, min(max(arrival.Sub(t.rec.opts.Begin), -maxReplay), maxDuration))
+}
+
+// write is WriteRTP at a time since the recording's beginning.
+func (t *Track) write(p *rtp.Packet, at time.Duration) error {
 	if t.ignored && !t.gone.Load() {
 		return nil
 	}
@@ -112,7 +127,6 @@ func (t *Track) WriteRTP(p *rtp.Packet, arrival time.Time) error {
 		t.mu.Unlock()
 		return nil
 	}
-	at := t.rec.since(arrival)
 	t.sender.arrived(at)
 	if !t.begun || p.SSRC != t.ssrc {
 		t.restart(p.SSRC, at)
@@ -182,6 +196,8 @@ func (t *Track) restart(ssrc uint32, at time.Duration) {
 		t.outage = outage{}
 		t.lose(at)
 		t.newest = 0
+	} else {
+		t.waitSince = at
 	}
 	t.begun, t.ssrc = true, ssrc
 	t.jitter = jitterBuffer{out: t.ordered, wait: t.info.Patience, free: t.jitter.free}
@@ -197,6 +213,7 @@ func (t *Track) poll(now time.Duration) {
 		}
 		t.countLost()
 		t.checkKeyframe(now)
+		t.watchKeyframes(now)
 	}
 	ended := t.ending && !t.closed && t.jitter.count == 0
 	t.mu.Unlock()
@@ -297,6 +314,7 @@ func (t *Track) finish(arrival time.Duration) {
 		}
 		t.waitKey = false
 	}
+	t.fed(arrival)
 	if !t.pass(t.stamp(), info.key, arrival) {
 		t.lose(arrival)
 	}
@@ -308,7 +326,8 @@ func (t *Track) stamp() frame {
 	f := frame{track: t, config: t.config}
 	ext := t.clock.unwrap(t.frameTS)
 	if before := t.clock.media(t.newest - ext); before > 0 && before < maxReorder {
-		f.reordered, f.ts = true, max(t.newestAt-before, 0)
+		f.ts = max(t.newestAt-before, 0)
+		f.reordered = f.ts > 0 // before the beginning there are no times to keep
 	} else {
 		f.ts = t.clock.at(t.frameTS)
 		t.newest, t.newestAt = ext, f.ts

@@ -125,6 +125,9 @@ func (r *room) announceClass(p *participant, in incoming, c *class, ack ackFunc)
 	r.class.Store(c)
 	r.noteStreams(nil)
 	r.noteSilences(c)
+	for _, st := range r.liveStreams() {
+		st.session.recordRefusals(c)
+	}
 	r.attended = slices.ContainsFunc(r.list, takesPart)
 	r.tellClass(p, in, c, ack)
 	r.settle()

@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/classrec/classrec/server/internal/recorder"
 	"github.com/classrec/classrec/server/internal/roomserver"
 	"github.com/classrec/classrec/server/internal/roomservertest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -85,16 +87,27 @@ func TestRefusedOffer(t *testing.T) {
 	if status, body := post(t, s, "/whip/42/old", offerOf(h261)); status != http.StatusUnprocessableEntity || !strings.Contains(body, why) {
 		t.Errorf("status %d: %s", status, body)
 	}
+	teacher := s.Join(t, "42", "teacher")
+	ts := teacher.BeginClass(t, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList})
 	if status, body := post(t, s, "/whip/42/both", offerOf(vp8AndH264, h261)); status != http.StatusCreated || !strings.Contains(body, "m=video 0 ") {
 		t.Errorf("status %d: %s", status, body)
 	}
-	teacher := s.Join(t, "42", "teacher")
 	stream := teacher.Call(t, talkcloud.EventPublish, map[string]any{"state": "ms", "attributes": map[string]string{"type": "video"}}, nil)
 	teacher.Call(t, talkcloud.EventSignalingMessage, map[string]any{
 		"streamId": strings.Trim(string(stream[1]), `"`), "msg": map[string]string{"type": "offer", "sdp": offerOf(h261)},
 	}, nil)
 	if got := line(teacher.Wait(t, talkcloud.EventPublishFailed)); !strings.Contains(got, why) {
 		t.Errorf("got %s", got)
+	}
+	teacher.EndClass(t)
+	recorded(t, s, "42", ts)
+	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "recordings", "*", mustJSON(t, ts))) // the pattern is well-formed
+	if len(dirs) != 1 {
+		t.Fatalf("directories %v", dirs)
+	}
+	gaps, _, err := recorder.Notes(dirs[0])
+	if err != nil || len(gaps) != 1 || gaps[0].UserID != "both" || gaps[0].Kind != recorder.Video || !strings.Contains(gaps[0].Reason, why) {
+		t.Errorf("gaps %+v, %v", gaps, err)
 	}
 	for _, user := range []string{"old", "both", "teacher"} {
 		found := false

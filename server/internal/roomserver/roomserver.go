@@ -93,6 +93,7 @@ type Server struct {
 	hurryUp    context.CancelFunc // ends hurry: what is being converted is left to Recover
 	closeOnce  sync.Once
 	closeError error
+	groups     groups // of pictures, of streams that are not recorded
 }
 
 // maxStarting is how many recordings are started at once.

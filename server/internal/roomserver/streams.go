@@ -296,12 +296,14 @@ func notAccepted(err error) string {
 	return "the offer was not accepted"
 }
 
-// tellRefusals logs the sections of an accepted offer that were refused.
+// tellRefusals logs the sections of an accepted offer that were refused, and notes them in the class's recording. The
+// room's mutex is held.
 func (m *mediaSession) tellRefusals(peer *ingest.Peer) {
 	for _, r := range peer.Refusals() {
 		m.room.server.log.Info("part of a stream not published",
 			"room", m.room.id, "user", m.user, "section", r.Section, "kind", r.Kind, "reason", r.Reason)
 	}
+	m.recordRefusals(m.room.class.Load())
 }
 
 // PreferredCodecs implements [ingest.Preferrer]: for MP4 files H264 is copied, and all else encoded anew.

@@ -13,10 +13,11 @@ import (
 )
 
 // Track reads a track until it ends, and records it whenever there is a class: one that begins while the track is
-// there takes it from its next packet on, one that ends lets go of it.
+// there takes it from its last keyframe on, one that ends lets go of it.
 func (m *mediaSession) Track(in *ingest.Track) {
-	t := recordedTrack{session: m, in: in}
+	t := recordedTrack{session: m, in: in, group: group{of: &m.room.server.groups, mime: in.Codec().MimeType}}
 	defer t.end()
+	defer t.group.clear()
 	reports := in.SenderReports()
 	for {
 		packet, arrival, err := in.ReadRTP()
@@ -26,6 +27,7 @@ func (m *mediaSession) Track(in *ingest.Track) {
 		t.follow(m.room.class.Load())
 		t.repair(packet, arrival)
 		if t.out == nil {
+			t.keep(packet, arrival)
 			continue
 		}
 		select {
@@ -43,6 +45,35 @@ func (m *mediaSession) Track(in *ingest.Track) {
 	}
 }
 
+// keep takes a packet that is not recorded.
+func (t *recordedTrack) keep(packet *rtp.Packet, arrival time.Time) {
+	switch {
+	case t.in.Kind() != ingest.Video:
+		t.in.Release()
+	case t.group.add(packet, arrival):
+		t.in.RequestKeyframe()
+	}
+}
+
+// recordRefusals notes in a class's recording what of a publisher's offer was refused. The room's mutex is held.
+func (m *mediaSession) recordRefusals(c *class) {
+	if c == nil || m.peer == nil {
+		return
+	}
+	for _, r := range m.peer.Refusals() {
+		g := recorder.Gap{UserID: string(m.user), Start: m.stream.since, Reason: "refused: " + r.Reason}
+		switch r.Kind {
+		case "audio":
+			g.Kind = recorder.Audio
+		case "video":
+			g.Kind = recorder.Video
+		default: // a data channel, say: nothing that a recording has
+			continue
+		}
+		c.rec.Gap(g)
+	}
+}
+
 // recordedTrack is a publisher's track and its place in the recording that goes on. It belongs to the goroutine that
 // reads the track.
 type recordedTrack struct {
@@ -53,6 +84,7 @@ type recordedTrack struct {
 	out     *recorder.Track     // nil when nothing is recorded
 	refused bool                // by the disk, the last time
 	ending  []*recorder.Track   // of classes that have ended, and wait for what is missing
+	group   group               // what a class that begins would need, while there is none
 }
 
 // follow makes a place in the class that goes on, if it is another one than before.
@@ -84,6 +116,12 @@ func (t *recordedTrack) follow(c *class) {
 	t.out = out
 	if !t.report.Arrival.IsZero() {
 		out.WriteSenderReport(t.report.NTP, t.report.RTP, t.report.Arrival)
+	}
+	for _, p := range t.group.take() {
+		t.wrote(out.Replay(p.Packet, p.arrival))
+		if t.out == nil {
+			return
+		}
 	}
 }
 
