@@ -30,6 +30,21 @@ func TestScaled(t *testing.T) {
 	}
 }
 
+// TestScaled_Fine scales a fine pattern far down: it becomes grey, and no coarse pattern.
+func TestScaled_Fine(t *testing.T) {
+	t.Parallel()
+	size := image.Pt(640, 360)
+	pix := make([]byte, size.X*size.Y)
+	for i := range pix {
+		pix[i] = byte((i%size.X + i/size.X) % 2 * 200)
+	}
+	for i, v := range mixer.Scaled(pix, size, image.Pt(128, 72)) {
+		if v < 90 || v > 110 {
+			t.Fatalf("pixel %d is %d", i, v)
+		}
+	}
+}
+
 func TestASSText(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{

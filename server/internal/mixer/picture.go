@@ -35,16 +35,12 @@ func (m *mix) mixPicture(ctx context.Context, sound string, heard bool) error {
 	if err != nil {
 		return err
 	}
-	if err := encoder.Begin(c.canvas.size.X, c.canvas.size.Y, tick); err == nil {
+	err = encoder.Begin(c.canvas.size.X, c.canvas.size.Y, tick)
+	if err == nil {
 		err = c.compose(ctx, plan, encoder)
-		if ctx.Err() != nil {
-			encoder.Abort()
-			return ctx.Err()
-		}
-		if failed := encoder.Close(); failed != nil {
-			return failed // what ffmpeg says of it
-		}
-		return err
+	}
+	if err != nil {
+		return abandon(ctx, encoder, err)
 	}
 	return encoder.Close()
 }

@@ -52,10 +52,21 @@ func (m *mix) mixSound(ctx context.Context, path string) (heard bool, err error)
 		}
 	}()
 	if err := m.addVoices(ctx, voices, encoder); err != nil {
-		encoder.Abort()
-		return false, err
+		return false, abandon(ctx, encoder, err)
 	}
 	return true, encoder.Close()
+}
+
+// abandon ends an encoder that could not be given everything, and returns why: what ffmpeg says of it, where it does.
+func abandon(ctx context.Context, encoder *ffmpeg.Encoder, err error) error {
+	if ctx.Err() != nil {
+		encoder.Abort()
+		return ctx.Err()
+	}
+	if failed := encoder.Close(); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // soundArgs encode both products in one run.
@@ -89,7 +100,7 @@ func (m *mix) addVoices(ctx context.Context, voices []*voice, out io.Writer) err
 			clear(squares)
 		}
 		pcm = limit.block(pcm[:0], sum)
-		if err := write(out, pcm); err != nil {
+		if _, err := out.Write(pcm); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -97,15 +108,8 @@ func (m *mix) addVoices(ctx context.Context, voices []*voice, out io.Writer) err
 		}
 	}
 	m.speakers = heard.speeches
-	return write(out, limit.block(pcm[:0], make([]float32, blockFrames*channels)))
-}
-
-// write lets ffmpeg say by itself why it takes no more.
-func write(out io.Writer, b []byte) error {
-	if _, err := out.Write(b); err != nil {
-		return errors.Join(errors.New("ffmpeg does not take it"), err)
-	}
-	return nil
+	_, err := out.Write(limit.block(pcm[:0], make([]float32, blockFrames*channels)))
+	return err
 }
 
 func frameAt(t time.Duration) int64 {

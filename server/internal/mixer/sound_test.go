@@ -151,11 +151,22 @@ func TestListen(t *testing.T) {
 		}, []time.Duration{0, 5500 * ms, 10500 * ms, 15500 * ms}, []int{0, 1, 0, 1}},
 		{"a cough is no speech", func(at time.Duration, p int) float64 {
 			if p == 0 || at > 9*s && at < 9300*ms {
-				return loud * float64(1+3*p)
+				return loud * float64(1+7*p)
 			}
 			return silent
 		}, []time.Duration{0}, []int{0}},
-		{"who is hardly louder is not the speaker", func(_ time.Duration, p int) float64 { return loud * (1 + 0.5*float64(p)) }, []time.Duration{0}, []int{1}},
+		{"who is hardly louder does not take over", func(at time.Duration, p int) float64 {
+			if p == 1 && at < 3*s {
+				return silent
+			}
+			return loud * (1 + 0.5*float64(p))
+		}, []time.Duration{0}, []int{0}},
+		{"nobody speaks for less than two seconds", func(at time.Duration, p int) float64 {
+			if int(at/(1500*ms))%2 == p {
+				return loud
+			}
+			return silent
+		}, []time.Duration{0, 2 * s, 4 * s, 6 * s, 9 * s, 11 * s, 13 * s, 17 * s, 19 * s}, []int{0, 1, 0, 1, 0, 1, 0, 1, 0}},
 		{"the quiet one, when the loud one is done", func(at time.Duration, p int) float64 {
 			if p == 0 && at < 10*s {
 				return loud
@@ -172,6 +183,9 @@ func TestListen(t *testing.T) {
 			for i := range at {
 				if d := at[i] - tt.at[i]; d < -time.Second || d > time.Second {
 					t.Errorf("%v speak at %v, want %v", who, at, tt.at)
+				}
+				if i > 0 && at[i]-at[i-1] < 2*s {
+					t.Errorf("%v speak at %v", who, at)
 				}
 			}
 		})

@@ -111,6 +111,15 @@ func TestScenes(t *testing.T) {
 			seen{10 * s: "a:0", 30 * s: "screen:0", 50 * s: "a:0"},
 		},
 		{
+			"the same of two cameras of which nothing else is known",
+			[]mixer.Input{
+				{Video: true, User: "a", End: 60 * s, Width: 640, Height: 360, Parts: []mixer.Part{{"1", 0}, {"2", 20 * s}}},
+				{Video: true, User: "a", End: 60 * s, Width: 640, Height: 360, Parts: []mixer.Part{{"3", 10 * s}}},
+			},
+			[]mixer.StreamState{{Stream: "1", User: "a", Screen: true}, {Stream: "3", User: "a"}, {At: 0, Stream: "2", User: "a", VideoMuted: true}},
+			nil, seen{15 * s: "screen:0 a:1", 30 * s: "a:1"},
+		},
+		{
 			"a shared screen, who speaks beside it on top, and its end",
 			[]mixer.Input{camera("t", "1", 0, 60*s), camera("a", "2", 0, 60*s), camera("t", "3", 10*s, 50*s)},
 			[]mixer.StreamState{

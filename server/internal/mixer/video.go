@@ -85,17 +85,17 @@ func (v *video) at(ctx context.Context, m *mix, t time.Duration, screen bool) (*
 
 // open begins to decode, in the size that is seen longest from now on.
 func (v *video) open(ctx context.Context, m *mix, t time.Duration) {
-	size := fit(image.Pt(v.input.Width, v.input.Height), v.cellFrom(t))
-	if size.X == 0 {
-		v.fail(m, errors.New("no size is known"))
-		return
+	shape, bars := image.Pt(v.input.Width, v.input.Height), v.input.Resized
+	if shape.X <= 0 || shape.Y <= 0 {
+		shape, bars = image.Pt(16, 9), true // it is not known
 	}
+	size := fit(shape, v.cellFrom(t))
 	from := max(t-v.input.Offset, 0)
 	if t <= v.input.Parts[0].From+time.Second {
 		from = 0 // no need to seek
 	}
 	d, err := m.FFmpeg.Pictures(ctx, ffmpeg.Source{
-		Dir: m.Dir, File: v.input.File, Stream: v.input.Stream, From: from, Width: size.X, Height: size.Y, Bars: v.input.Resized,
+		Dir: m.Dir, File: v.input.File, Stream: v.input.Stream, From: from, Width: size.X, Height: size.Y, Bars: bars,
 	})
 	if err != nil {
 		v.fail(m, err)

@@ -5,6 +5,8 @@
 package recorder_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"image"
 	"math"
@@ -176,22 +178,24 @@ func keepPicture(t *testing.T, path string, at float64) {
 	}
 }
 
-// TestE2E_MixOfMany mixes for a moment 5, 9 and 20 people, sound only, picture only, and somebody whose file is broken.
+// TestE2E_MixOfMany mixes for a moment 5, 9 and 20 people, sound only, picture only, with a file that is broken, and
+// with an ffmpeg that cannot draw text.
 func TestE2E_MixOfMany(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name           string
 		people         int
 		video, audio   bool
-		broken         bool
+		broken         string // what ffmpeg fails with
 		files, warning int
 	}{
-		{"five", 5, true, true, false, 2, 0},
-		{"nine", 9, true, true, false, 2, 0},
-		{"twenty", 20, true, true, false, 2, 0},
-		{"sound only", 3, false, true, false, 2, 0},
-		{"picture only", 2, true, false, false, 1, 0},
-		{"a broken file", 3, true, true, true, 2, 2},
+		{"five", 5, true, true, "", 2, 0},
+		{"nine", 9, true, true, "", 2, 0},
+		{"twenty", 20, true, true, "", 2, 0},
+		{"sound only", 3, false, true, "", 2, 0},
+		{"picture only", 2, true, false, "", 1, 0},
+		{"a broken file", 3, true, true, "学生2号.mkv", 2, 2},
+		{"no text", 2, true, true, "ass=", 2, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -214,13 +218,13 @@ func TestE2E_MixOfMany(t *testing.T) {
 	}
 }
 
-// crowd records people for three seconds, and mixes them. ffmpeg fails with the file of the second, if it is broken.
-func crowd(t *testing.T, dir string, people int, video, audio, broken bool) (files []recorder.File) {
+// crowd records people for three seconds, and mixes them. ffmpeg fails where broken is among what it is told.
+func crowd(t *testing.T, dir string, people int, video, audio bool, broken string) (files []recorder.File) {
 	t.Helper()
 	var cfg recorder.Config
-	if broken {
+	if broken != "" {
 		cfg.FFmpegPath = filepath.Join(t.TempDir(), "ffmpeg")
-		script := "#!/bin/sh\ncase \"$*\" in *user1*) echo broken >&2; exit 1;; esac\nexec ffmpeg \"$@\"\n"
+		script := "#!/bin/sh\ncase \"$*\" in *" + broken + "*) echo broken >&2; exit 1;; esac\nexec ffmpeg \"$@\"\n"
 		if err := os.WriteFile(cfg.FFmpegPath, []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -230,18 +234,76 @@ func crowd(t *testing.T, dir string, people int, video, audio, broken bool) (fil
 		var feeds []*feed
 		for i := range people {
 			user := fmt.Sprint("user", i)
-			state(rec, user, fmt.Sprintf("学生%d号", i+1), nil)
+			name := fmt.Sprintf("学生%d号", i+1)
+			state(rec, user, name, nil)
+			var sources []*source
 			if video {
-				feeds = append(feeds, addFeed(t, rec, newSource(t, user, []func() (*clips.Clip, error){clips.StudentVideo, clips.TeacherVideo, clips.TeacherH264}[i%3])))
+				sources = append(sources, newSource(t, user, []func() (*clips.Clip, error){clips.StudentVideo, clips.TeacherVideo, clips.TeacherH264}[i%3]))
 			}
 			if audio {
-				feeds = append(feeds, addFeed(t, rec, newSource(t, user, clips.StudentAudio)))
+				sources = append(sources, newSource(t, user, clips.StudentAudio))
+			}
+			for _, s := range sources {
+				s.info.Nickname = name
+				feeds = append(feeds, addFeed(t, rec, s))
 			}
 		}
 		play(t, 3*time.Second, feeds...)
 		files = stop(t, rec)
 	})
 	return files
+}
+
+// TestE2E_MixAgain mixes what a crash has left; a server that stops meanwhile leaves nothing running, and the next one
+// begins again.
+func TestE2E_MixAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		crash(t, dir, recorder.Options{Type: recorder.TypeMix, Chat: true}, 20*time.Second)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := recorder.New(recorder.Config{}).Recover(ctx, dir)
+		ended <- err
+	}()
+	for { // until the picture is being made
+		if made := must[[]string](t)(filepath.Glob(filepath.Join(dir, ".converting-*.mp4"))); len(made) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("broken off with %v", err)
+	}
+	if running := ffmpegsIn(t, dir); len(running) > 0 {
+		t.Errorf("still running: %q", running)
+	}
+	files := must[[]recorder.File](t)(recorder.New(recorder.Config{}).Recover(t.Context(), dir))
+	if got := names(files); !slices.Equal(got, []string{"recording.mp4", "recording.mp3", "chat.vtt"}) {
+		t.Errorf("files %v", got)
+	}
+	if f := files[0]; f.VideoCodec != "H264" || f.AudioCodec != "AAC" || f.Width != 1280 || f.Height != 720 || f.Duration < 18*time.Second {
+		t.Errorf("the first is %+v", f)
+	}
+	tool(t, "ffmpeg", "-v", "error", "-i", in(dir, files[0]), "-f", "null", "-")
+	if left := must[[]os.DirEntry](t)(os.ReadDir(dir)); len(left) != len(files)+1 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+// ffmpegsIn lists the processes that work in a directory.
+func ffmpegsIn(t *testing.T, dir string) (running []string) {
+	t.Helper()
+	for _, cwd := range must[[]string](t)(filepath.Glob("/proc/[0-9]*/cwd")) {
+		if at, err := os.Readlink(cwd); err == nil && at == dir {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(cwd), "cmdline")) // it may have ended
+			running = append(running, string(line))
+		}
+	}
+	return running
 }
 
 // TestE2E_MixedSound hears everybody's beeps where they belong, those two seconds apart to within 10 ms: with a sender whose clock
