@@ -86,7 +86,7 @@ type Options struct {
 	// Begin is the time zero of every file; zero means now. All files of a recording share it, so a
 	// publisher who comes ten minutes late has his first picture at 00:10:00.
 	Begin time.Time
-	// Avoid has names of files, as [FileNames] returns them, that the files of TypeList must not have: those of a recording
+	// Avoid has names of files, as [FileNames] returns them, that the files of TypeList and TypeFile must not have: those of a recording
 	// that this one continues.
 	Avoid []string
 	// Logger gets what concerns this recording; nil is Config.Logger.

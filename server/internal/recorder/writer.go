@@ -312,8 +312,8 @@ func (w *writer) taken(name string) bool {
 	if slices.ContainsFunc(w.outputs, func(o *output) bool { return same(o.name) }) {
 		return true
 	}
-	return w.opts.perUser() &&
-		(slices.ContainsFunc(w.opts.Avoid, same) || slices.ContainsFunc([]string{"recording", "class", trimExt(chatName)}, same))
+	others := []string{"recording", "class", trimExt(chatName)}
+	return slices.ContainsFunc(w.opts.Avoid, same) || w.opts.perUser() && slices.ContainsFunc(others, same)
 }
 
 // extended follows up a change of a file's tracks.

@@ -110,6 +110,8 @@ type archive struct {
 	files   map[string]*manifestFile         // by path below root
 	begins  map[string]int64                 // by directory of the room: the last recordts that was given out
 	pending []manifest                       // begun, and not finished by an earlier server
+	// broken are the recordings that the next class of their room may continue: the latest of those.
+	broken map[talkcloud.RoomID]manifest
 }
 
 // openArchive reads what is there. What is broken is logged, and left alone.
@@ -126,6 +128,7 @@ func openArchive(dir string, log *slog.Logger) (*archive, error) {
 		root: root, log: log,
 		byRoom: make(map[talkcloud.RoomID][]*manifest), byUser: make(map[talkcloud.UserID][]*manifest),
 		files: make(map[string]*manifestFile), begins: make(map[string]int64),
+		broken: make(map[talkcloud.RoomID]manifest),
 	}
 	if err := a.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read recordings: %w", err), root.Close())
@@ -177,6 +180,9 @@ func (a *archive) load() error {
 				a.add(&m)
 			default:
 				a.pending = append(a.pending, m)
+				if m.RecordTS > a.broken[m.Room].RecordTS {
+					a.broken[m.Room] = m
+				}
 			}
 		}
 	}
@@ -384,6 +390,23 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// takenNames are the names of files that the next class of a room must not use: of one that an earlier server has not
+// finished, and that goes on in it. They are given out once.
+func (a *archive) takenNames(room talkcloud.RoomID) []string {
+	a.mu.Lock()
+	m, ok := a.broken[room]
+	delete(a.broken, room)
+	a.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	names, err := recorder.FileNames(a.path(m))
+	if err != nil && !errors.Is(err, recorder.ErrNoManifest) {
+		a.log.Warn("names of files of an earlier part of a class not read", "room", room, "error", err)
+	}
+	return names
 }
 
 // takePending gives out a recording that is to be recovered, once; ok is false when there is none left.

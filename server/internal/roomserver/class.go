@@ -277,7 +277,7 @@ func (s *Server) startClass(m manifest) (*class, error) {
 	}
 	c := &class{manifest: m, dir: dir, log: s.log.With("room", m.Room, "recordts", m.RecordTS)}
 	options := c.beginning().options(dir)
-	options.Logger = c.log
+	options.Logger, options.Avoid = c.log, s.archive.takenNames(m.Room)
 	if c.rec, err = s.recorder.Start(options); err != nil {
 		return nil, errors.Join(err, s.archive.remove(m))
 	}

@@ -288,8 +288,16 @@ func TestRecord_Crash(t *testing.T) {
 	}
 	// a class of the same second gets a later ts
 	again := second.Join(t, teacher.Room, "teacher")
-	if next := again.BeginClass(t, talkcloud.ClassBegin{}); next <= ts {
+	next := again.BeginClass(t, talkcloud.ClassBegin{RecordType: talkcloud.RecordTypeList, HasRecordType: true})
+	if next <= ts {
 		t.Errorf("recordts %d after %d", next, ts)
+	}
+	// and files whose names are not those of the first part
+	again.Publish(t, clip(t))
+	untilBlocks(t, second, mustJSON(t, next)+"/*.mkv", 30)
+	again.EndClass(t)
+	if url := fileOf(t, recorded(t, second, teacher.Room, next), "teacher").URL; !strings.HasSuffix(url, "/teacher-2.mkv") {
+		t.Errorf("the second part is %s", url)
 	}
 }
 
