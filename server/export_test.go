@@ -106,3 +106,8 @@ func number(v reflect.Value, name string, fields map[float64]string) {
 	default:
 	}
 }
+
+// WithinDescriptors opens withinDescriptors, with the defaults applied.
+func WithinDescriptors(c Config, limit uint64) (Config, bool) {
+	return c.withDefaults().withinDescriptors(limit)
+}

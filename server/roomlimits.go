@@ -31,6 +31,8 @@ type RoomLimits struct {
 	// MaxPublishers is how many streams of media are taken at once: 2,000;
 	// MaxStreams of one participant: 4.
 	MaxPublishers, MaxStreams int
+	// maxTCPMedia is how many of them may come by TCP; 0: 1,024.
+	maxTCPMedia int
 	// MinFree is how many bytes of the disk are left alone: below, no class is
 	// begun, and what is published is no longer recorded. 0: 256 MiB. Negative: no
 	// bound.
@@ -79,4 +81,5 @@ func (l RoomLimits) apply(cfg *roomserver.Config) {
 	cfg.MaxMessageBytes, cfg.MessagesPerSecond = l.MaxMessageBytes, l.MessagesPerSecond
 	cfg.MaxSavedMessages, cfg.MaxSavedBytes = l.MaxSavedMessages, int(l.MaxSavedBytes)
 	cfg.MaxPublishers, cfg.MaxStreams, cfg.MinFree = l.MaxPublishers, l.MaxStreams, l.MinFree
+	cfg.MaxTCPPublishers = l.maxTCPMedia
 }

@@ -79,6 +79,7 @@ type Server struct {
 func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg.withDefaults()}
 	s.readiness.probing = make(chan struct{}, 1)
+	s.fitDescriptors()
 	s.cfg.tenants, err = s.cfg.tenantConfigs()
 	if len(s.cfg.tenants) > 0 {
 		err = errors.Join(err, s.cfg.validate())

@@ -42,6 +42,8 @@ type Config struct {
 	SectionTimeout time.Duration
 	// NoTCP leaves out ICE-TCP (RFC 6544), for which a TCP port of the same number is opened, where it is free.
 	NoTCP bool
+	// MaxTCP is how many TCP connections there may be. Default 1024; more are closed at once.
+	MaxTCP int
 	// ReadBufferBytes is the receive buffer asked from the system for each socket. Default 4 MiB; the system may give
 	// less.
 	ReadBufferBytes int

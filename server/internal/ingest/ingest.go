@@ -98,7 +98,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
 	t, err := transport.Listen(transport.Config{
-		Listen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, NoTCP: cfg.NoTCP, ReadBufferBytes: cfg.ReadBufferBytes,
+		Listen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, NoTCP: cfg.NoTCP, MaxTCP: cfg.MaxTCP, ReadBufferBytes: cfg.ReadBufferBytes,
 		MaxStreams: cfg.MaxTracks*maxLayers + 1, ConnectTimeout: cfg.ConnectTimeout, SilenceTimeout: cfg.SilenceTimeout,
 		Logger: cfg.Logger,
 	})

@@ -21,6 +21,7 @@ type class struct {
 	manifest manifest
 	dir      string // of the recording, absolute
 	rec      *recorder.Recording
+	refused  map[talkcloud.UserID]recorder.Gap // who could not publish; guarded by the room's mutex
 	log      *slog.Logger
 	warned   []string // guarded by the room's mutex
 }

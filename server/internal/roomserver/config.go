@@ -55,6 +55,8 @@ type Config struct {
 	MaxPerRoom int
 	// MaxPublishers is how many streams of media are taken at once (2,000). More are refused.
 	MaxPublishers int
+	// MaxTCPPublishers is how many of them may come by TCP (1,024).
+	MaxTCPPublishers int
 	// MessagesPerSecond is how many messages one participant may send in a second, on average over ten (300). Those above
 	// are refused. Negative = no limit.
 	MessagesPerSecond int

@@ -126,7 +126,7 @@ func New(cfg Config) (*Server, error) {
 	if s.archive, err = openArchive(cfg.Dir, cfg.Logger); err != nil {
 		return nil, fmt.Errorf("room server: %w", err)
 	}
-	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, MaxPeers: cfg.MaxPublishers, Logger: cfg.Logger})
+	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, MaxPeers: cfg.MaxPublishers, MaxTCP: cfg.MaxTCPPublishers, Logger: cfg.Logger})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("room server: %w", err), s.archive.close())
 	}

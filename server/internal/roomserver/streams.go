@@ -272,9 +272,13 @@ func (r *room) failSession(session *mediaSession, cause error) {
 	}
 	r.dropStream(st)
 	reason := "media could not be connected"
-	if errors.Is(cause, ingest.ErrBadOffer) {
+	switch {
+	case errors.Is(cause, ingest.ErrBadOffer):
 		reason = notAccepted(cause)
+	case errors.Is(cause, ingest.ErrTooManyPeers):
+		reason = "the server takes no more streams of media"
 	}
+	r.refuseMedia(st.owner.id, reason)
 	r.deliver(onlyUser(st.owner.id), nil, talkcloud.EventPublishFailed, map[string]string{"streamId": st.id, "reason": reason})
 }
 
@@ -336,6 +340,7 @@ func (m *mediaSession) Connected() {
 	if !st.whip {
 		m.tell("ready", "")
 	}
+	r.admitMedia(st.owner.id)
 	if !st.live {
 		st.live = true
 		r.noteStream(st)

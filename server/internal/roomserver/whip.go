@@ -58,10 +58,12 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 		return nil, &ingest.StatusError{Status: http.StatusForbidden, Message: openRoomHere}
 	}
 	if !s.admit() {
+		s.refuseMediaIn(roomID, userID, "server is full")
 		return nil, &ingest.StatusError{Status: http.StatusServiceUnavailable, Message: "server is full"}
 	}
 	if s.space.check() != nil {
 		s.dismiss()
+		s.refuseMediaIn(roomID, userID, "the disk is nearly full")
 		return nil, &ingest.StatusError{
 			Status: http.StatusInsufficientStorage, Message: refusalOf(s.over(limitDisk, "the disk is nearly full")).Message,
 		}
@@ -69,6 +71,7 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 	session, err := s.enterByWHIP(roomID, userID, nickname, role, whipSource(r.URL))
 	if err != nil {
 		s.dismiss()
+		s.refuseMediaIn(roomID, userID, refusalOf(err).Message)
 		status := http.StatusForbidden
 		switch refusalOf(err).Reason {
 		case reasonRoom:
@@ -177,6 +180,9 @@ func (w *whipSession) Accepted(peer *ingest.Peer) {
 // Rejected tells why there is no peer.
 func (w *whipSession) Rejected(err error) {
 	w.server.log.Info("stream not published", "room", w.room.id, "user", w.user, "error", err)
+	w.room.mu.Lock()
+	defer w.room.mu.Unlock()
+	w.room.refuseMedia(w.user, err.Error())
 }
 
 // Closed ends the session, and the participant if nothing else keeps it in the room.

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// maxTCPConns bounds the TCP connections of a listener; further ones are closed at once.
-	maxTCPConns = 1024
 	// maxIdleTCP is how long a connection may be silent; one that has not shown credentials gets less.
 	maxIdleTCP   = 30 * time.Second
 	maxProveTCP  = 5 * time.Second
@@ -26,7 +24,6 @@ type tcpListener struct {
 	t     *Transport
 	l     *net.TCPListener
 	local netip.AddrPort
-	slots chan struct{}
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
@@ -39,7 +36,7 @@ func newTCPListener(t *Transport, l *net.TCPListener) *tcpListener {
 	local := a.AddrPort()
 	return &tcpListener{
 		t: t, l: l, local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()),
-		slots: make(chan struct{}, maxTCPConns), conns: map[net.Conn]struct{}{},
+		conns: map[net.Conn]struct{}{},
 	}
 }
 
@@ -56,7 +53,7 @@ func (l *tcpListener) run() {
 			continue
 		}
 		select {
-		case l.slots <- struct{}{}:
+		case l.t.tcpSlots <- struct{}{}:
 		default:
 			_ = conn.Close()
 			continue
@@ -68,7 +65,7 @@ func (l *tcpListener) run() {
 		l.wg.Go(func() {
 			l.serve(conn)
 			l.remove(conn)
-			<-l.slots
+			<-l.t.tcpSlots
 		})
 	}
 }

@@ -60,6 +60,8 @@ type Config struct {
 	PublicIPs []string
 	// NoTCP leaves out ICE-TCP.
 	NoTCP bool
+	// MaxTCP bounds the TCP connections; more are closed at once. Default 1024.
+	MaxTCP int
 	// ReadBufferBytes is the receive buffer asked from the system for each UDP socket. Default 4 MiB.
 	ReadBufferBytes int
 	// MaxStreams is how many streams a session may have. Default 8.
@@ -78,6 +80,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadBufferBytes <= 0 {
 		c.ReadBufferBytes = 4 << 20
+	}
+	if c.MaxTCP <= 0 {
+		c.MaxTCP = 1024
 	}
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 8
@@ -118,6 +123,7 @@ type Transport struct {
 	cert        tls.Certificate
 	fingerprint string
 	sockets     []*socket
+	tcpSlots    chan struct{} // a token for each TCP connection
 	listeners   []*tcpListener
 	counts      counts
 	packets     sync.Pool // of *Packet
@@ -132,7 +138,7 @@ type Transport struct {
 // Listen opens the sockets. Close frees them.
 func Listen(cfg Config) (*Transport, error) {
 	t := &Transport{cfg: cfg.withDefaults(), sessions: map[string]*Session{}, stop: make(chan struct{})}
-	t.log = t.cfg.Logger
+	t.log, t.tcpSlots = t.cfg.Logger, make(chan struct{}, t.cfg.MaxTCP)
 	t.packets.New = func() any { return &Packet{buf: make([]byte, maxPacket)} }
 	if err := t.makeCertificate(); err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
