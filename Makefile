@@ -68,7 +68,7 @@ e2e: setup-e2e ## Run the tests against ffmpeg, Node, Chromium, Firefox, GStream
 .PHONY: setup-e2e
 setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian packages, npm packages)
 	@missing=(); \
-	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven firefox-esr:firefox-esr mkvinfo:mkvtoolnix protoc:protobuf-compiler systemd-analyze:systemd openssl:openssl; do \
+	for tool in ffmpeg:ffmpeg ffprobe:ffmpeg chromium:chromium curl:curl zsh:zsh fish:fish node:nodejs npm:npm jq:jq python3:python3-venv javac:default-jdk-headless mvn:maven firefox-esr:firefox-esr mkvinfo:mkvtoolnix turnserver:coturn protoc:protobuf-compiler systemd-analyze:systemd openssl:openssl; do \
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
 	if [[ ! -x /usr/sbin/nginx ]]; then missing+=(nginx-light); fi; \
