@@ -18,6 +18,8 @@ const (
 	tick = time.Second / FrameRate
 	// stillEvery is how often a picture is written that does not change.
 	stillEvery = time.Second
+	// cardGap is what is black between cards.
+	cardGap = 4
 	// border is the width of the frame around who speaks.
 	border = 4
 )
@@ -110,7 +112,7 @@ func (c *composer) compose(ctx context.Context, plan []scene, out *ffmpeg.Encode
 		for current+1 < len(plan) && plan[current+1].from <= t {
 			current++
 			changed = true
-			c.enter(plan[current].cells, t)
+			c.enter(ctx, plan[current].cells, t)
 		}
 		for i := range c.cells {
 			changed = c.update(ctx, &c.cells[i], t) || changed
@@ -130,7 +132,7 @@ func (c *composer) compose(ctx context.Context, plan []scene, out *ffmpeg.Encode
 }
 
 // enter arranges the picture anew. What stays where it is is not drawn again.
-func (c *composer) enter(cells []cell, t time.Duration) {
+func (c *composer) enter(ctx context.Context, cells []cell, t time.Duration) {
 	old := c.cells
 	c.cells = make([]placed, len(cells))
 	same := len(old) == len(cells)
@@ -149,6 +151,11 @@ func (c *composer) enter(cells []cell, t time.Duration) {
 	}
 	for _, v := range c.videos {
 		v.rest(t)
+	}
+	for _, new := range cells {
+		if new.input >= 0 {
+			c.videos[new.input].open(ctx, c.mix, t)
+		}
 	}
 }
 
@@ -205,7 +212,7 @@ func (c *composer) label(p *placed) {
 
 // card shows the name in place of a picture.
 func (c *composer) card(p *placed) {
-	c.canvas.fill(p.area, paper())
+	c.canvas.fill(p.area.Inset(cardGap/2), paper())
 	name := c.names[text{c.people.list[p.person].name, cardHeight(p.rect)}]
 	if name == nil {
 		return

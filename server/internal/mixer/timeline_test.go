@@ -117,7 +117,8 @@ func TestScenes(t *testing.T) {
 				{Video: true, User: "a", End: 60 * s, Width: 640, Height: 360, Parts: []mixer.Part{{"3", 10 * s}}},
 			},
 			[]mixer.StreamState{{Stream: "1", User: "a", Screen: true}, {Stream: "3", User: "a"}, {At: 0, Stream: "2", User: "a", VideoMuted: true}},
-			nil, seen{15 * s: "screen:0 a:1", 30 * s: "a:1"},
+			nil,
+			seen{15 * s: "screen:0 a:1", 30 * s: "a:1"},
 		},
 		{
 			"a shared screen, who speaks beside it on top, and its end",

@@ -32,6 +32,7 @@ type video struct {
 	number  int
 	seen    []seen // by time
 	decoder *ffmpeg.Decoder
+	begun   bool // and nothing is read yet
 	failed  bool
 
 	now, next     *picture // of one size; next is not read yet when its time is never
@@ -68,8 +69,9 @@ func videos(job Job, scenes []scene) map[int]*video {
 
 // at returns the picture that is to be seen at a time, nil if there is none, and its number. Times do not go back.
 func (v *video) at(ctx context.Context, m *mix, t time.Duration, screen bool) (*picture, int) {
-	if v.decoder == nil && !v.failed {
-		v.open(ctx, m, t)
+	if v.open(ctx, m, t); v.begun {
+		v.begun = false
+		v.read(ctx, m)
 	}
 	for v.nextAt <= t {
 		v.now, v.next = v.next, v.now
@@ -83,8 +85,12 @@ func (v *video) at(ctx context.Context, m *mix, t time.Duration, screen bool) (*
 	return v.now, v.sequence
 }
 
-// open begins to decode, in the size that is seen longest from now on.
+// open begins to decode, if that is not done yet, in the size that is seen longest from now on. It does not wait for a
+// picture: several videos begin at a time.
 func (v *video) open(ctx context.Context, m *mix, t time.Duration) {
+	if v.decoder != nil || v.failed {
+		return
+	}
 	shape, bars := image.Pt(v.input.Width, v.input.Height), v.input.Resized
 	if shape.X <= 0 || shape.Y <= 0 {
 		shape, bars = image.Pt(16, 9), true // it is not known
@@ -105,8 +111,7 @@ func (v *video) open(ctx context.Context, m *mix, t time.Duration) {
 	if v.next == nil || v.next.size != size {
 		v.now, v.next = newPicture(size), newPicture(size)
 	}
-	v.hasNow = false
-	v.read(ctx, m)
+	v.begun, v.hasNow = true, false
 }
 
 // cellFrom is the size of the cell that is seen longest, from a time to where the video is next closed.
@@ -168,6 +173,6 @@ func (v *video) close() {
 	if v.decoder != nil {
 		v.decoder.Close()
 	}
-	v.decoder, v.nextAt, v.hasNow = nil, never, false
+	v.decoder, v.nextAt, v.begun, v.hasNow = nil, never, false, false
 	v.now, v.next = nil, nil
 }
