@@ -108,8 +108,24 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
+.PHONY: media
+media: setup-e2e ## Measure what is kept of what browsers and others send through bad networks; print the rows of docs/media.md (RUN='^TestMedia_Joins$$' for one)
+	@mkdir -p $(BUILD)
+	@status=0; $(GO) test -tags e2e,media -run "$${RUN:-^TestMedia}" -count=1 -timeout 1h -v ./server/internal/e2e >$(BUILD)/media.log 2>&1 || status=$$?; \
+	sed -n 's/^MEDIA //p' $(BUILD)/media.log; \
+	if ((status)); then grep -E '^ *--- FAIL|^FAIL|panic:|_test\.go:' $(BUILD)/media.log || true; fi; \
+	echo "log: $(BUILD)/media.log"; \
+	exit $$status
+
+.PHONY: setup-bench
+setup-bench: setup-e2e ## Install what the bench compares with (Debian package janus)
+	@if ! command -v janus >/dev/null; then \
+		root=(); if (($$(id -u))); then root=(sudo); fi; \
+		"$${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends janus </dev/null; \
+	fi
+
 .PHONY: bench
-bench: setup-e2e ## Measure against the limits that docs/performance.md names; print the table
+bench: setup-bench ## Measure against the limits that docs/performance.md names; print the table
 	@# Not in /tmp: where other tests have just removed thousands of files, ext4 is slow to make new ones.
 	@mkdir -p $(BUILD)
 	@# The log is kept whole; the lines of the table begin with BENCH. One package at a time: they measure.

@@ -58,6 +58,12 @@ func Start(tb testing.TB, cmd *exec.Cmd) *Process {
 	return &Process{tb: tb, pid: cmd.Process.Pid, in: json.NewEncoder(in), out: json.NewDecoder(out)}
 }
 
+// Observe returns a process that somebody else has started and waits for, to ask for its RSS and its CPU alone.
+func Observe(tb testing.TB, pid int) *Process {
+	tb.Helper()
+	return &Process{tb: tb, pid: pid}
+}
+
 // StartSelf starts the test program again, to run the named test alone, in a
 // role that the test asks Role for.
 func StartSelf(tb testing.TB, test, role string) *Process {

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,13 +44,17 @@ type measured struct {
 	passed
 	keptFrames, keptAudio int
 	size                  string
+	layers                []layer // that a browser says it has sent
 }
+
+// layer is a size of the picture that a browser has sent.
+type layer struct{ Width, Height, Frames int }
 
 // held is what a file holds.
 type held struct {
-	frames, audio int // without filled silence
-	silence       int // packets
-	size          string
+	frames, audio int    // without filled silence
+	silence       int    // packets
+	size          string // of most pictures
 }
 
 // count counts the packets of a file by ffprobe. Silence that was filled in is told by its length: what publishers send
@@ -60,12 +66,8 @@ func count(t *testing.T, file string) (h held) {
 			Kind string `json:"codec_type"`
 			Size string
 		}
-		Streams []struct {
-			Kind          string `json:"codec_type"`
-			Width, Height int
-		}
 	}
-	out := tool(t, "ffprobe", "-v", "error", "-show_entries", "packet=codec_type,size:stream=codec_type,width,height", "-of", "json", file)
+	out := tool(t, "ffprobe", "-v", "error", "-show_entries", "packet=codec_type,size", "-of", "json", file)
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatalf("ffprobe %s: %v", file, err)
 	}
@@ -79,9 +81,11 @@ func count(t *testing.T, file string) (h held) {
 			h.audio++
 		}
 	}
-	for _, s := range p.Streams {
-		if s.Kind == "video" {
-			h.size = fmt.Sprintf("%dx%d", s.Width, s.Height)
+	sizes := map[string]int{}
+	for size := range strings.Lines(tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "frame=width,height", "-of", "csv=p=0:s=x", file)) {
+		size = strings.TrimRight(size, "x\n") // more columns follow where there is side data
+		if sizes[size]++; sizes[size] > sizes[h.size] {
+			h.size = size
 		}
 	}
 	return h
@@ -140,8 +144,13 @@ func measure(t *testing.T, publisher string, o session, frames int, networks ...
 	}
 	<-time.After(repairs)
 	var sent []passed
+	var layers [][]layer
 	for i := range networks {
-		said := callInto[struct{ Resent *int }](t, p.remote, "stats", fmt.Sprint("u", i))
+		said := callInto[struct {
+			Resent *int
+			Layers []layer
+		}](t, p.remote, "stats", fmt.Sprint("u", i))
+		layers = append(layers, said.Layers)
 		passed := routes[i].passed()
 		if said.Resent != nil { // browsers probe the network with what looks like packets sent again
 			passed.resent = *said.Resent
@@ -156,7 +165,7 @@ func measure(t *testing.T, publisher string, o session, frames int, networks ...
 		wellFormed(t, file)
 		tool(t, "ffmpeg", "-v", "error", "-nostdin", "-i", file, "-enc_time_base:v", "1:90000", "-f", "null", "-")
 		h := count(t, file)
-		results = append(results, measured{sent[i], h.frames, h.audio, h.size})
+		results = append(results, measured{sent[i], h.frames, h.audio, h.size, layers[i]})
 	}
 	return results
 }
@@ -186,6 +195,79 @@ func TestPublishers(t *testing.T) {
 			networks := []network{clean, bad}
 			for i, m := range measure(t, publisher, session{}, 100, networks...) {
 				m.check(t, publisher, networks[i])
+			}
+		})
+	}
+}
+
+// join has a publisher join once in each network, all at the same time, send a little, and leave. It returns what is in
+// the files.
+func join(t *testing.T, publisher string, o session, networks []network) []measured {
+	t.Helper()
+	s := newMediaServer(t, publisher)
+	p := startPublisher(t, s, publisher)
+	end := class(t, s, "room", `"format": "RECORDING_FORMAT_MKV"`)
+	routes := make([]*route, len(networks))
+	var joining sync.WaitGroup
+	for i, n := range networks {
+		user := fmt.Sprint("u", i)
+		routes[i] = p.proxy.through(endpoint("room", user), n.Config)
+		joining.Go(func() {
+			if _, err := p.try(testContext(t), "publish", user, p.request("room", user, o)); err != nil {
+				t.Errorf("%s: %v", n.name, err)
+			}
+		})
+	}
+	joining.Wait()
+	for i, r := range routes {
+		eventually(t, networks[i].name+": media is sent", func() bool { return r.passed().frames >= 20 && r.passed().audio >= 50 })
+	}
+	for i := range networks {
+		p.call(t, "quiet", fmt.Sprint("u", i))
+	}
+	<-time.After(repairs)
+	for i := range networks {
+		p.call(t, "end", fmt.Sprint("u", i))
+	}
+	recording := end()
+	results := make([]measured, len(networks))
+	for i, r := range routes {
+		results[i].passed = r.passed()
+		name := fmt.Sprintf("u%d.mkv", i)
+		if !slices.ContainsFunc(recording.GetFiles(), func(f *classrecv1.RecordingFile) bool { return nameOf(t, f) == name }) {
+			t.Errorf("%s: no file; gaps %v", networks[i].name, recording.GetGaps())
+			continue
+		}
+		h := count(t, download(t, s.HTTP(), fileNamed(t, recording, name)))
+		results[i] = measured{passed: r.passed(), keptFrames: h.frames, keptAudio: h.audio, size: h.size}
+	}
+	return results
+}
+
+// handshakes are networks that lose one datagram each, at one place of the handshake.
+func handshakes(places int) (all []network) {
+	for n := range places {
+		for up, way := range map[bool]string{true: "to", false: "from"} {
+			all = append(all, network{
+				name:   fmt.Sprintf("DTLS datagram %d %s the server lost", n+1, way),
+				Config: impair.Config{Drop: impair.Nth(up, impair.DTLS, n)},
+			})
+		}
+	}
+	return all
+}
+
+// TestHandshake loses one datagram at each place of the handshake: every file has picture and sound, from the beginning.
+func TestHandshake(t *testing.T) {
+	for _, publisher := range []string{chromium, aiortc} {
+		t.Run(publisher, func(t *testing.T) {
+			networks := handshakes(4)
+			for i, m := range join(t, publisher, session{Width: 160, Height: 120, FrameRate: 10}, networks) {
+				line := fmt.Sprintf("%s, %s: %d of %d frames, %d of %d packets of sound", publisher, networks[i].name, m.keptFrames, m.frames, m.keptAudio, m.audio)
+				t.Log(line)
+				if m.keptFrames < m.frames*9/10 || m.keptAudio < m.audio*9/10 {
+					t.Error(line)
+				}
 			}
 		})
 	}

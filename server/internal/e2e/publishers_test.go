@@ -166,14 +166,20 @@ type session struct {
 	NoWait      bool    `json:"-"`               // for the connection
 }
 
-// publish begins a session of a person in a room and waits until it is connected. It returns the offer.
-func (p *independent) publish(t *testing.T, room, user string, o session) string {
-	t.Helper()
-	return callInto[string](t, p.remote, "publish", user, struct {
+// request is the argument of publish for a person in a room.
+func (p *independent) request(room, user string, o session) any {
+	return struct {
 		session
 		URL  string `json:"url"`
 		Wait bool   `json:"wait"`
-	}{o, p.base + "/whip/" + room + "/" + user, !o.NoWait})
+	}{o, p.base + endpoint(room, user), !o.NoWait}
 }
 
+// publish begins a session of a person in a room and waits until it is connected. It returns the offer.
+func (p *independent) publish(t *testing.T, room, user string, o session) string {
+	t.Helper()
+	return callInto[string](t, p.remote, "publish", user, p.request(room, user, o))
+}
+
+// endpoint is the path of WHIP for a person in a room.
 func endpoint(room, user string) string { return fmt.Sprintf("/whip/%s/%s", room, user) }
