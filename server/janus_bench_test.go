@@ -207,7 +207,7 @@ events: { broadcast = false }
 		_ = log.Close()
 	})
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if resp, err := http.Get(j.url + "/info"); err == nil { //nolint:noctx // of a test, on loopback
+		if resp, err := http.Get(j.url + "/info"); err == nil {
 			_ = resp.Body.Close()
 			return j
 		}
@@ -231,7 +231,7 @@ type janusMessage struct {
 }
 
 // call makes a request of a path below its URL; without a body it waits for an event.
-func (j *janusServer) call(t *testing.T, path string, body map[string]any) (m janusMessage) {
+func (j *janusServer) call(ctx context.Context, t *testing.T, path string, body map[string]any) (m janusMessage) {
 	t.Helper()
 	method, reader := http.MethodGet, io.Reader(http.NoBody)
 	if body != nil {
@@ -242,7 +242,7 @@ func (j *janusServer) call(t *testing.T, path string, body map[string]any) (m ja
 		}
 		method, reader = http.MethodPost, bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, j.url+path, reader)
+	req, err := http.NewRequestWithContext(ctx, method, j.url+path, reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,19 +264,19 @@ func (j *janusServer) call(t *testing.T, path string, body map[string]any) (m ja
 func (j *janusServer) record(t *testing.T, media mediafile.Media) {
 	t.Helper()
 	for i := range janusStreams {
-		session := fmt.Sprintf("/%d", j.call(t, "", map[string]any{"janus": "create"}).Data.ID)
-		handle := fmt.Sprintf("%s/%d", session, j.call(t, session, map[string]any{"janus": "attach", "plugin": "janus.plugin.videoroom"}).Data.ID)
+		session := fmt.Sprintf("/%d", j.call(t.Context(), t, "", map[string]any{"janus": "create"}).Data.ID)
+		handle := fmt.Sprintf("%s/%d", session, j.call(t.Context(), t, session, map[string]any{"janus": "attach", "plugin": "janus.plugin.videoroom"}).Data.ID)
 		if i == 0 {
-			j.call(t, handle, map[string]any{"janus": "message", "body": map[string]any{
+			j.call(t.Context(), t, handle, map[string]any{"janus": "message", "body": map[string]any{
 				"request": "create", "room": 1, "publishers": 100, "bitrate": 0, "videocodec": "h264", "audiocodec": "opus",
 			}})
 		}
-		p, err := publisher.Publish(t.Context(), publisher.Config{Video: media.Video, Audio: media.Audio}, func(_ context.Context, offer string) (string, error) {
-			j.call(t, handle, map[string]any{"janus": "message", "jsep": map[string]any{"type": "offer", "sdp": offer}, "body": map[string]any{
+		p, err := publisher.Publish(t.Context(), publisher.Config{Video: media.Video, Audio: media.Audio}, func(ctx context.Context, offer string) (string, error) {
+			j.call(ctx, t, handle, map[string]any{"janus": "message", "jsep": map[string]any{"type": "offer", "sdp": offer}, "body": map[string]any{
 				"request": "joinandconfigure", "room": 1, "ptype": "publisher", "record": true, "filename": fmt.Sprintf("%s/%d", j.dir, i),
 			}})
 			for range 10 {
-				if m := j.call(t, session, nil); m.Jsep.SDP != "" {
+				if m := j.call(ctx, t, session, nil); m.Jsep.SDP != "" {
 					return m.Jsep.SDP, nil
 				}
 			}
