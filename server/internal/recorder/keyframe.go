@@ -30,7 +30,7 @@ func RoleOf(mimeType string, payload []byte) PacketRole {
 		key = err == nil && first && len(data) > 0 && data[0]&1 == 0
 	case "video/vp9":
 		d, data, err := parseVP9(payload)
-		key = err == nil && d.begin && d.sid == 0 && vp9Frame(data).key
+		key = err == nil && d.begin && d.sid == 0 && vp9Key(data)
 	case "video/av1":
 		key = payload[0]&0x88 == 0x08 // N: a coded video sequence begins (section 4.4)
 	case "video/h264":
@@ -136,4 +136,15 @@ func h265Units(p []byte) (kinds []unitKind) {
 		of(kind)
 	}
 	return kinds
+}
+
+// vp9Key reports whether the first bits of a frame are those of a key frame.
+func vp9Key(f []byte) bool {
+	r := bitReader{data: f}
+	marker, profile := r.bits(2), r.bit()|r.bit()<<1
+	if profile == 3 {
+		r.bit()
+	}
+	existing, inter := r.bit(), r.bit()
+	return marker == 2 && existing == 0 && inter == 0 && !r.short
 }

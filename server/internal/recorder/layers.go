@@ -88,6 +88,10 @@ func (g *layers) admit(t *Track, f *frame, arrival time.Duration) bool {
 	case !f.key:
 		return false
 	case g.chosen == nil, g.chosen.stalled(arrival), l.better(g.chosen):
+		if g.chosen != nil && arrival < 0 {
+			t.rec.withdraw(g.lead) // what was replayed of the other is not needed for this one
+			g.order = 0
+		}
 		g.chosen = l
 	default:
 		return false

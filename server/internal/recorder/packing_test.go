@@ -266,11 +266,14 @@ func TestPacking_VP9(t *testing.T) {
 			var p picture
 			var sizes []int
 			for sid := range layers {
-				head := vp9Inter
+				head := slices.Clone(vp9Inter)
 				if i == 0 && sid == 0 {
-					head = vp9Key
+					head = slices.Clone(vp9Key)
 				}
-				frame := drawBytes(r, head, 1500)
+				if sid < layers-1 {
+					head[0] &^= 2 // not shown: only the highest layer is
+				}
+				frame := drawBytes(r, append(head, make([]byte, 30)...), 1500) // the rest of a header
 				sizes = append(sizes, len(frame))
 				p.want = append(p.want, frame...)
 				pieces := cut(r, frame)
@@ -291,6 +294,27 @@ func TestPacking_VP9(t *testing.T) {
 		}
 		return pictures
 	})
+}
+
+// TestPacking_VP9Hidden has a picture of two layers that are both to be shown: the lower one is hidden.
+func TestPacking_VP9Hidden(t *testing.T) {
+	t.Parallel()
+	lower := []byte{0x86, 0x00, 0x40, 0x92, 0x9c, 0x4f, 0x03, 0x80, 0x08, 0x10, 0x20, 0x30, 0xaa, 0xbb}
+	frames := [][][]byte{
+		{append([]byte{0x0c}, append(slices.Clone(vp9Key), make([]byte, 20)...)...)},
+		{append([]byte{0x6c, 0, 0}, lower...), append([]byte{0x6c, 2, 0}, lower...)},
+	}
+	out := must[[][]byte](t)(recorder.Depacketize(recorder.TrackInfo{Kind: recorder.Video, MimeType: "video/VP9"}, frames))
+	got := out[1]
+	n := int(binary.LittleEndian.Uint32(got[len(got)-9:]))
+	first, second := got[:n], got[n:n+len(lower)]
+	if first[0] != 0x84 || first[1] != 0x00 || !bytes.HasSuffix(first, []byte{0xaa, 0xbb}) || !bytes.Equal(second, lower) {
+		t.Errorf("%x and %x of %x", first, second, lower)
+	}
+	// From the bit after error_resilient_mode on, everything is one bit later.
+	if first[2] != lower[1]<<7|lower[2]>>1 || first[3] != lower[2]<<7|lower[3]>>1 {
+		t.Errorf("%x is not %x moved by a bit", first, lower)
+	}
 }
 
 // vp9Describe is a payload descriptor (RFC 9628 section 4.2).

@@ -262,6 +262,13 @@ func (rec *Recording) push(f frame, data []byte) bool {
 	return true
 }
 
+// withdraw takes back the frames of a track that wait for the writer.
+func (rec *Recording) withdraw(t *Track) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.pending.frames = slices.DeleteFunc(rec.pending.frames, func(f frame) bool { return f.track == t })
+}
+
 // run is the goroutine that owns the files.
 func (rec *Recording) run() {
 	defer close(rec.done)

@@ -307,6 +307,8 @@ func (t *Track) finish(arrival time.Duration) {
 		if c := t.config; c == nil || c.width != info.width || c.height != info.height || !slices.Equal(c.private, info.private) {
 			t.config = &codecConfig{codec: t.codec, private: info.private, width: info.width, height: info.height}
 		}
+	} else if c := t.config; c != nil && info.width*info.height > c.width*c.height { // a further spatial layer has come
+		t.config = &codecConfig{codec: t.codec, private: c.private, width: info.width, height: info.height}
 	}
 	if t.waitKey {
 		if !t.seenKey || arrival-t.waitSince < maxFreeze {

@@ -8,15 +8,14 @@ type vp9 struct {
 	starts   []int // where the layer frames begin
 	headless bool  // the first packet of the picture, or of a layer frame, was not its beginning
 	open     bool  // a layer frame has no end yet
-	sizes    [8][2]int
-	top      int // the highest spatial layer of the picture
+	refs     [8][2]int
+	spare    []byte
 }
 
 // vp9Descriptor is what matters of a payload descriptor (RFC 9628 section 4.2).
 type vp9Descriptor struct {
 	begin, end bool
 	sid        int
-	sizes      [][2]int // by spatial layer, of a scalability structure that has them
 }
 
 func (v *vp9) push(frame, payload []byte, begin bool) ([]byte, error) {
@@ -25,7 +24,7 @@ func (v *vp9) push(frame, payload []byte, begin bool) ([]byte, error) {
 		return frame, err
 	}
 	if begin {
-		v.starts, v.headless, v.open, v.top = v.starts[:0], false, false, 0
+		v.starts, v.headless, v.open = v.starts[:0], false, false
 	}
 	if d.begin {
 		v.headless = v.headless || v.open
@@ -33,8 +32,7 @@ func (v *vp9) push(frame, payload []byte, begin bool) ([]byte, error) {
 	} else if !v.open {
 		v.headless = true
 	}
-	v.open, v.top = !d.end, max(v.top, d.sid)
-	copy(v.sizes[:], d.sizes)
+	v.open = !d.end
 	return append(frame, data...), nil
 }
 
@@ -67,7 +65,7 @@ func parseVP9(b []byte) (d vp9Descriptor, data []byte, err error) {
 		}
 	}
 	if structure == 1 {
-		d.sizes = vp9Structure(&r)
+		skipVP9Structure(&r)
 	}
 	if r.short {
 		return d, nil, errPayload
@@ -75,13 +73,13 @@ func parseVP9(b []byte) (d vp9Descriptor, data []byte, err error) {
 	return d, b[r.pos/8:], nil
 }
 
-// vp9Structure reads a scalability structure (RFC 9628 section 4.2.1).
-func vp9Structure(r *bitReader) (sizes [][2]int) {
+// skipVP9Structure skips a scalability structure (RFC 9628 section 4.2.1): the frames say the same.
+func skipVP9Structure(r *bitReader) {
 	layers, sized, groups := int(r.bits(3))+1, r.bit(), r.bit()
 	r.bits(3)
 	if sized == 1 {
 		for range layers {
-			sizes = append(sizes, [2]int{int(r.bits(16)), int(r.bits(16))})
+			r.bits(32)
 		}
 	}
 	if groups == 1 {
@@ -92,62 +90,53 @@ func vp9Structure(r *bitReader) (sizes [][2]int) {
 			r.bits(8 * int(refs))
 		}
 	}
-	return sizes
 }
 
-// complete adds the superframe's index where there are several layer frames.
+// complete joins the layer frames of a picture: all but the last are decoded and not shown, which some decoders do by
+// themselves and others do not, and an index tells where they begin.
 func (v *vp9) complete(f []byte) ([]byte, frameInfo) {
-	info := vp9Frame(f)
-	info.headless = v.headless
-	if info.key && v.top > 0 && v.sizes[v.top][0] > 0 {
-		info.width, info.height = v.sizes[v.top][0], v.sizes[v.top][1]
-	}
+	info := frameInfo{headless: v.headless}
 	n := len(v.starts)
-	if n < 2 || n > 8 {
+	if n == 0 || n > 8 {
 		return f, info
 	}
-	marker := byte(0xc0 | 3<<3 | (n - 1)) // sizes of four bytes
-	index := []byte{marker}
+	if n == 1 {
+		if h, ok := parseVP9Header(f, &v.refs); ok {
+			v.replace(h)
+			info.key, info.width, info.height = h.key, h.width, h.height
+		}
+		return f, info
+	}
+	out := v.spare[:0]
+	index := []byte{byte(0xc0 | 3<<3 | (n - 1))} // sizes of four bytes
 	for i, start := range v.starts {
 		end := len(f)
 		if i+1 < n {
 			end = v.starts[i+1]
 		}
-		size := end - start
+		part := f[start:end]
+		h, ok := parseVP9Header(part, &v.refs)
+		if ok {
+			v.replace(h)
+			info.key = info.key || h.key && i == 0
+			info.width, info.height = h.width, h.height
+			if i+1 < n {
+				part = h.hidden(part)
+			}
+		}
+		size := len(part)
 		index = append(index, byte(size), byte(size>>8), byte(size>>16), byte(size>>24))
+		out = append(out, part...)
 	}
-	return append(append(f, index...), marker), info
+	v.spare = f // which the caller has in exchange for what it gets
+	return append(append(out, index...), index[0]), info
 }
 
-// vp9Frame reads the uncompressed header (VP9 bitstream specification, section 6.2).
-func vp9Frame(f []byte) frameInfo {
-	r := bitReader{data: f}
-	if r.bits(2) != 2 { // frame_marker
-		return frameInfo{}
-	}
-	profile := r.bit() | r.bit()<<1
-	if profile == 3 {
-		r.bit()
-	}
-	existing, inter := r.bit(), r.bit() // show_existing_frame, frame_type (0 is a key frame)
-	if existing == 1 || inter == 1 {
-		return frameInfo{}
-	}
-	r.bits(2) // show_frame, error_resilient_mode
-	if r.bits(24) != 0x498342 {
-		return frameInfo{}
-	}
-	if profile >= 2 {
-		r.bit() // ten_or_twelve_bit
-	}
-	if r.bits(3) != 7 { // color_space is not RGB
-		r.bit() // color_range
-		if profile&1 == 1 {
-			r.bits(3)
+// replace notes the sizes of the references that a frame replaces.
+func (v *vp9) replace(h vp9Header) {
+	for i := range v.refs {
+		if h.refresh>>i&1 == 1 {
+			v.refs[i] = [2]int{h.width, h.height}
 		}
-	} else if profile&1 == 1 {
-		r.bit()
 	}
-	width, height := int(r.bits(16))+1, int(r.bits(16))+1
-	return frameInfo{key: !r.short, width: width, height: height}
 }
