@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -365,7 +366,11 @@ func (a *archive) replace(m manifest) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(a.path(m), manifestName)
+	return replaceFile(filepath.Join(a.path(m), manifestName), raw)
+}
+
+// replaceFile writes a file in place of an old one, whole or not at all, and so that it survives a power cut.
+func replaceFile(name string, raw []byte) error {
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -380,7 +385,7 @@ func (a *archive) replace(m manifest) error {
 	if err := os.Rename(name+".new", name); err != nil {
 		return err
 	}
-	return syncDir(a.path(m))
+	return syncDir(filepath.Dir(name))
 }
 
 // syncDir makes the names in a directory survive a power cut.
@@ -430,6 +435,7 @@ func (a *archive) returnPending(m manifest) {
 
 // query narrows a list of recordings; zero fields do not.
 type query struct {
+	any      bool // all rooms, without room and user
 	room     talkcloud.RoomID
 	user     talkcloud.UserID
 	recordTS int64
@@ -441,8 +447,11 @@ func (a *archive) find(q query) []*manifest {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	list := a.byRoom[q.room]
-	if q.user != "" {
+	switch {
+	case q.user != "":
 		list = a.byUser[q.user]
+	case q.any:
+		list = slices.Concat(slices.Collect(maps.Values(a.byRoom))...)
 	}
 	var found []*manifest
 	for _, m := range list {
@@ -452,6 +461,42 @@ func (a *archive) find(q query) []*manifest {
 		}
 	}
 	return found
+}
+
+// byID finds a finished recording by its recordid.
+func (a *archive) byID(id string) *manifest {
+	room, ts, ok := strings.Cut(id, "/")
+	begin, err := strconv.ParseInt(ts, 10, 64)
+	known, dirErr := roomOfDir(room)
+	if !ok || err != nil || dirErr != nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, m := range a.byRoom[known] {
+		if m.RecordTS == begin {
+			return m
+		}
+	}
+	return nil
+}
+
+// forget takes a finished recording out of the lists, and deletes its files. It is not there any more when forget returns
+// nil; what the disk does not let go of is not listed either.
+func (a *archive) forget(m *manifest) error {
+	a.mu.Lock()
+	is := func(other *manifest) bool { return other == m }
+	a.byRoom[m.Room] = slices.DeleteFunc(a.byRoom[m.Room], is)
+	users := map[talkcloud.UserID]bool{m.UserID: true}
+	for i := range m.Files {
+		delete(a.files, path.Join(m.dir(), m.Files[i].Name))
+		users[m.Files[i].UserID] = true
+	}
+	for user := range users {
+		a.byUser[user] = slices.DeleteFunc(a.byUser[user], is)
+	}
+	a.mu.Unlock()
+	return a.remove(*m)
 }
 
 // open opens a file of a finished recording, by its path below the archive's directory.

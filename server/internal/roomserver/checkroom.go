@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,12 +22,14 @@ func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	role, code := s.entry(p, isStranger(r))
-	if code != talkcloud.ResultOK {
-		reply(w, result(code))
+	id := s.book.resolve(p["serial"])
+	role, err := s.entry(id, p, r)
+	if err != nil {
+		refusal := refusalOf(err)
+		reply(w, failure(int64(refusal.Code), refusal.Message))
 		return
 	}
-	if id := talkcloud.RoomID(p["serial"]); len(s.cfg.Rooms[id].Passwords) > 0 {
+	if c, _, _ := s.book.lookup(id); len(c.Passwords) > 0 {
 		s.entries.add(entry{room: id, from: remoteIP(r), role: role}, time.Now())
 	}
 	reply(w, talkcloud.CheckRoomReply{
@@ -34,42 +37,47 @@ func (s *Server) checkRoom(w http.ResponseWriter, r *http.Request) {
 		Nickname: talkcloud.Text(nickname(p["nickname"])),
 		RoomRole: talkcloud.Number(int64(role)),
 		ThirdID:  talkcloud.Text(""),
-		Room:     s.roomDetails(talkcloud.RoomID(p["serial"])),
+		Room:     s.roomDetails(id),
 		PullInfo: json.RawMessage("null"),
 	})
 }
 
-// entry decides on the role of who wants to enter, or on the code of the refusal. A stranger may not enter a room
-// without passwords.
-func (s *Server) entry(p params, stranger bool) (role int, code int64) {
-	id := talkcloud.RoomID(p["serial"])
-	if checkID(string(id)) != nil {
-		return 0, codeField
+// entry decides on the role of who wants to enter. A stranger may not enter a room without showing a password.
+func (s *Server) entry(id talkcloud.RoomID, p params, r *http.Request) (role int, err error) {
+	if err := checkID(string(id)); err != nil {
+		return 0, refuse(codeField, reasonID, "serial: "+err.Error())
 	}
-	room, known := s.cfg.Rooms[id]
-	if s.cfg.StrictRooms && !known {
-		return 0, codeRoomMissing
+	room, known, gone := s.book.lookup(id)
+	if gone || s.cfg.StrictRooms && !known {
+		return 0, refuse(codeRoomMissing, reasonRoom, "there is no such room")
 	}
 	var wanted *int
 	if n, err := strconv.Atoi(p["userrole"]); err == nil && n >= talkcloud.RolePlayback && n <= talkcloud.RolePatrol {
 		wanted = &n
 	}
-	if len(room.Passwords) > 0 {
-		role, fits := roleByPassword(room.Passwords, p["password"], wanted)
+	stranger := isStranger(r)
+	switch {
+	case len(room.Passwords) > 0 && room.StudentsOpen && p["password"] == "" && !stranger:
+		return talkcloud.RoleStudent, nil
+	case len(room.Passwords) > 0:
+		role, fits, wait := s.tryPassword(id, room.Passwords, p["password"], r, wanted)
 		if !fits {
-			s.refused[limitPassword].Add(1)
-			return 0, codePassword
+			return 0, refuse(codePassword, reasonPassword, wrongPassword(wait))
 		}
-		return role, talkcloud.ResultOK
+		return role, nil
+	case stranger:
+		return 0, s.over(limitPassword, openRoomHere)
+	case wanted != nil:
+		return *wanted, nil
 	}
-	if stranger {
-		s.refused[limitPassword].Add(1)
-		return 0, codePassword
+	return roleByName(p["password"]), nil
+}
+
+func wrongPassword(wait time.Duration) string {
+	if wait > 0 {
+		return fmt.Sprintf("too many wrong passwords from this address; try again in %d s", int(wait.Seconds())+1)
 	}
-	if wanted != nil {
-		return *wanted, talkcloud.ResultOK
-	}
-	return roleByName(p["password"]), talkcloud.ResultOK
+	return "no password of the room"
 }
 
 // roleByPassword returns the role that a password gives: the wanted one where several have the same password, else the
@@ -118,10 +126,7 @@ func nickname(name string) string {
 
 // roomDetails are those of a room of the captured session: six on stage, 320 by 240, VP8.
 func (s *Server) roomDetails(id talkcloud.RoomID) talkcloud.RoomDetails {
-	name := s.cfg.Rooms[id].Name
-	if name == "" {
-		name = "room " + string(id)
-	}
+	name := s.roomName(id)
 	return talkcloud.RoomDetails{
 		Serial: talkcloud.Text(string(id)), RoomName: talkcloud.Text(name),
 		RoomType: talkcloud.Text("3"), MaxVideo: talkcloud.Text("6"), CompanyID: talkcloud.Text("10001"),
@@ -137,8 +142,8 @@ func (s *Server) checkRoomType(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id := talkcloud.RoomID(p["serial"])
-	if _, known := s.cfg.Rooms[id]; checkID(string(id)) != nil || (s.cfg.StrictRooms && !known) {
+	id := s.book.resolve(p["serial"])
+	if _, known, gone := s.book.lookup(id); checkID(string(id)) != nil || gone || s.cfg.StrictRooms && !known {
 		reply(w, result(codeRoomMissing))
 		return
 	}
@@ -155,17 +160,25 @@ func (s *Server) roomOver(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !s.mayEnd(talkcloud.RoomID(p["serial"]), remoteIP(r)) {
+	id := s.book.resolve(p["serial"])
+	if !s.mayEnd(id, remoteIP(r)) {
 		s.refused[limitPassword].Add(1)
 		reply(w, result(codePassword))
 		return
 	}
-	if room := s.findRoom(talkcloud.RoomID(p["serial"])); room != nil {
-		if begin := room.begin; begin != nil {
-			room.deleteSaved(begin, "")
-			room.settle()
-		}
-		room.mu.Unlock()
-	}
+	s.endClassOf(id)
 	reply(w, result(talkcloud.ResultOK))
+}
+
+// endClassOf ends the class of a room, if there is one.
+func (s *Server) endClassOf(id talkcloud.RoomID) {
+	room := s.findRoom(id)
+	if room == nil {
+		return
+	}
+	defer room.mu.Unlock()
+	if begin := room.begin; begin != nil {
+		room.deleteSaved(begin, "")
+		room.settle()
+	}
 }

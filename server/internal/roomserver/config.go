@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -21,11 +22,17 @@ type Config struct {
 	// "http://127.0.0.1:8080/files"; record lists name files by it. "" = the scheme and host of the request for the
 	// list, with /files, where [Server.Handler] serves them too.
 	FilesBaseURL string
+	// FilesBase is FilesBaseURL for a request of somebody else than the service, so that links have the name under which
+	// they can be reached from there. nil = FilesBaseURL.
+	FilesBase func(r *http.Request) string
+	// SignFile returns the query with which whoever has the link may read a file (FilePath), for the record lists of
+	// others than the service. nil = none is needed.
+	SignFile func(file string) url.Values
 	// EnterpriseKey opens the record lists; another key is answered with 4102.
 	EnterpriseKey talkcloud.Secret
 	// Rooms are the rooms that are known beforehand. Others come into being when they are first entered.
 	Rooms map[talkcloud.RoomID]RoomConfig
-	// StrictRooms refuses rooms that are not in Rooms: checkroom with 4007, joinRoom with 3003.
+	// StrictRooms refuses rooms that are neither in Rooms nor made by WebAPI/roomcreate: checkroom with 4007, joinRoom with 3003.
 	StrictRooms bool
 
 	// AdmitFile says whether a request may read a file (FilePath): 0, or the HTTP status and the words of the refusal.
@@ -109,6 +116,8 @@ type RoomConfig struct {
 	// Passwords give roles: who enters with one has its role, and who has none of them is refused with 4008. Empty =
 	// anybody may enter, see [Server.Handler].
 	Passwords map[int]talkcloud.Secret
+	// StudentsOpen lets students in without a password, where Passwords has some.
+	StudentsOpen bool
 }
 
 func (c Config) withDefaults() Config {

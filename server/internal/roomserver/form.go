@@ -3,11 +3,18 @@
 package roomserver
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
 // maxFormBytes bounds the body of an HTTP call.
@@ -15,11 +22,12 @@ const maxFormBytes = 64 << 10
 
 var errFormTooBig = errors.New("form too big")
 
-// params are the parameters of an HTTP call. Of a key given twice the first counts; values are without surrounding
+// params are the parameters of an HTTP call. Of a key given twice the first that is not empty counts; values are without surrounding
 // blanks.
 type params map[string]string
 
-// requestParams reads the body as a form, whatever its content type says, then the query; the body wins.
+// requestParams reads the body, then the query, then the header Tk-authkey; what comes first wins. A body is multipart if it
+// says so, JSON if it looks so, and else a form, whatever its content type says. Lists are read as [params.list] has them.
 func requestParams(r *http.Request) (params, error) {
 	p := params{}
 	if r.Body != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -30,11 +38,59 @@ func requestParams(r *http.Request) (params, error) {
 		if len(body) > maxFormBytes {
 			return nil, errFormTooBig
 		}
-		p.addForm(string(body))
+		p.addBody(r.Header.Get("Content-Type"), body)
 	}
 	p.addForm(r.URL.RawQuery)
+	if key := r.Header.Get("Tk-Authkey"); key != "" && p["key"] == "" {
+		p["key"] = key
+	}
 	return p, nil
 }
+
+func (p params) addBody(contentType string, body []byte) {
+	mediaType, options, err := mime.ParseMediaType(contentType)
+	trimmed := bytes.TrimSpace(body)
+	switch {
+	case err == nil && mediaType == "multipart/form-data" && options["boundary"] != "":
+		p.addMultipart(body, options["boundary"])
+	case isObject(trimmed) && json.Valid(trimmed):
+		p.addObject(trimmed)
+	default:
+		p.addForm(string(body))
+	}
+}
+
+// addMultipart reads the fields of a multipart form, as PHP sends an array. Files are left out, and so is what follows a
+// part that is broken.
+func (p params) addMultipart(body []byte, boundary string) {
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return
+		}
+		value, err := io.ReadAll(part)
+		if err == nil && part.FileName() == "" {
+			p.add(part.FormName(), string(value))
+		}
+	}
+}
+
+// addObject reads the members of a JSON object.
+func (p params) addObject(body json.RawMessage) {
+	members, _ := readMembers(body)
+	for _, m := range members {
+		text := scalar(m.value).String()
+		if isList(m.value) || isObject(bytes.TrimSpace(m.value)) {
+			text = string(m.value)
+		}
+		if !absentJSON(m.value) {
+			p.add(m.key, text)
+		}
+	}
+}
+
+func absentJSON(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
 
 // pathParams reads parameters that are path segments, /key/K/serial/S, from what follows a prefix of an escaped path. A
 // segment that is not well escaped is taken as it stands.
@@ -82,9 +138,43 @@ func (p params) addForm(form string) {
 }
 
 func (p params) add(key, value string) {
-	if _, given := p[key]; key != "" && !given {
+	if base, _, isList := strings.Cut(key, "["); isList && strings.HasSuffix(key, "]") { // ids[], ids[0]: one of a list
+		raw, _ := json.Marshal(append(p.list(base), strings.TrimSpace(value))) // strings encode without error
+		p[base] = string(raw)
+		return
+	}
+	if key != "" && p[key] == "" {
 		p[key] = strings.TrimSpace(value)
 	}
+}
+
+// list reads a parameter that is a list: given again and again (ids[]), a JSON array, or texts with commas between.
+func (p params) list(key string) []string {
+	text := p[key]
+	if isList(json.RawMessage(text)) {
+		if list := scalars(json.RawMessage(text)); len(list) > 0 || json.Valid([]byte(text)) {
+			return list
+		}
+	}
+	var list []string
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// number reads a parameter that is a whole number; 0 when it is not given, an error when it is none.
+func (p params) number(key string) (int64, error) {
+	if p[key] == "" {
+		return 0, nil
+	}
+	n, ok := talkcloud.Text(p[key]).Int()
+	if !ok {
+		return 0, fmt.Errorf("%s is not a number", key)
+	}
+	return n, nil
 }
 
 func unescapeQuery(text string) string {
@@ -115,7 +205,7 @@ func isHex(c byte) bool {
 func plainKey(key string) bool {
 	for i := range len(key) {
 		c := key[i] | 0x20
-		if (c < 'a' || c > 'z') && (key[i] < '0' || key[i] > '9') && key[i] != '_' {
+		if (c < 'a' || c > 'z') && (key[i] < '0' || key[i] > '9') && !strings.ContainsRune("_[]", rune(key[i])) {
 			return false
 		}
 	}

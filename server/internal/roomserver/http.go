@@ -29,30 +29,79 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(talkcloud.PathWhere, s.where)
 	mux.HandleFunc("/speed.php", s.speed)
-	mux.HandleFunc(talkcloud.PathGetServerArea, s.serverArea)
-	mux.HandleFunc(talkcloud.PathCheckRoom, s.checkRoom)
-	mux.HandleFunc(talkcloud.PathGetConfig, s.getConfig)
-	mux.HandleFunc(talkcloud.PathGetRoomFile, s.roomFile)
-	mux.HandleFunc(talkcloud.PathEquipment, s.done)
-	mux.HandleFunc(talkcloud.PathNetworkEquipment, s.done)
-	mux.HandleFunc(talkcloud.PathSystemTime, s.systemTime)
-	mux.HandleFunc(pathCheckRoomType, s.checkRoomType)
-	mux.HandleFunc(talkcloud.PathRoomStart, s.done)
-	mux.HandleFunc(talkcloud.PathRoomOver, s.roomOver)
-	mux.HandleFunc(talkcloud.PathGetUserRecordList, s.userRecordList)
-	mux.HandleFunc(talkcloud.PathGetRecordList, s.recordList)
 	mux.Handle("/socket.io/", s.socket)
 	mux.Handle(whipPrefix, s.whip)
 	mux.Handle(filesPrefix, s.Files())
-	return s.anyOrigin(mux)
+	return s.anyOrigin(mux, s.api())
 }
 
-// pathCheckRoomType is called by some of the vendor's clients before checkroom.
-const pathCheckRoomType = "/ClientAPI/checkroomtype"
+// calls are those of the API, by their path in lower case: integrators spell them in many ways.
+func (s *Server) calls() map[string]http.HandlerFunc {
+	calls := map[string]http.HandlerFunc{}
+	for path, call := range map[string]http.HandlerFunc{
+		talkcloud.PathGetServerArea:     s.serverArea,
+		talkcloud.PathCheckRoom:         s.checkRoom,
+		talkcloud.PathGetConfig:         s.getConfig,
+		talkcloud.PathGetRoomFile:       s.roomFile,
+		talkcloud.PathEquipment:         s.done,
+		talkcloud.PathNetworkEquipment:  s.done,
+		talkcloud.PathSystemTime:        s.systemTime,
+		"/ClientAPI/checkroomtype":      s.checkRoomType, // before checkroom, of some of the vendor's clients
+		talkcloud.PathRoomStart:         s.done,
+		talkcloud.PathRoomOver:          s.roomOver,
+		talkcloud.PathGetUserRecordList: s.keyed(s.userRecordList),
+		talkcloud.PathGetRecordList:     s.keyed(s.recordList),
+		talkcloud.PathBatchGetRecord:    s.keyed(s.batchGetRecord),
+		"/WebAPI/batchgetrecordlist":    s.keyed(s.batchGetRecord),
+		talkcloud.PathDeleteRecords:     s.keyed(s.deleteRecords),
+		talkcloud.PathRoomCreate:        s.keyed(s.roomCreate),
+		talkcloud.PathRoomModify:        s.keyed(s.roomModify),
+		talkcloud.PathRoomDelete:        s.keyed(s.roomDelete),
+		talkcloud.PathGetRoom:           s.keyed(s.getRoom),
+		talkcloud.PathGetRoomList:       s.keyed(s.getRoomList),
+		talkcloud.PathGetRoomByTime:     s.keyed(s.getRoomList),
+	} {
+		calls[strings.ToLower(path)] = call
+	}
+	return calls
+}
+
+// api serves the calls, whose parameters may follow as segments of the path. Who makes them reads whatever is answered as
+// JSON, at HTTP 200: a call that is not known is answered so too.
+func (s *Server) api() http.HandlerFunc {
+	calls := s.calls()
+	return func(w http.ResponseWriter, r *http.Request) {
+		if call := calls[strings.ToLower(callPath(r.URL.Path))]; call != nil {
+			call(w, r)
+			return
+		}
+		reply(w, failure(codeFailure, "this platform has no call "+excerpt(callPath(r.URL.Path))))
+	}
+}
+
+// callPath is the first two elements of a path: the call, without its parameters.
+func callPath(path string) string {
+	elements := strings.SplitN(path, "/", 4)
+	return strings.Join(elements[:min(3, len(elements))], "/")
+}
+
+// isCall reports whether a path is one of the API.
+func isCall(path string) bool {
+	area, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return strings.EqualFold(area, "ClientAPI") || strings.EqualFold(area, "WebAPI")
+}
+
+func excerpt(text string) string {
+	const most = 80
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.ToValidUTF8(text, "")
+}
 
 // anyOrigin answers CORS preflights, and lets every origin read every answer. WHIP answers its own preflights, which
 // ask for more. Paths that carry parameters go past the mux, which would redirect those with an empty one.
-func (s *Server) anyOrigin(mux *http.ServeMux) http.Handler {
+func (s *Server) anyOrigin(mux *http.ServeMux, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -66,13 +115,11 @@ func (s *Server) anyOrigin(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 		case r.Method == http.MethodOptions:
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-Range, If-Match, If-None-Match")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-Range, If-Match, If-None-Match, Tk-Authkey")
 			h.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
-		case strings.HasPrefix(r.URL.Path, talkcloud.PathGetUserRecordList+"/"):
-			s.userRecordList(w, r)
-		case strings.HasPrefix(r.URL.Path, talkcloud.PathGetRecordList+"/"):
-			s.recordList(w, r)
+		case isCall(r.URL.Path):
+			api.ServeHTTP(w, r)
 		default:
 			mux.ServeHTTP(w, r)
 		}
@@ -92,16 +139,44 @@ func result(code int64) talkcloud.ResultReply {
 	return talkcloud.ResultReply{Result: talkcloud.Number(code)}
 }
 
+func failure(code int64, message string) talkcloud.ResultReply {
+	return talkcloud.ResultReply{Result: talkcloud.Number(code), Message: talkcloud.Text(message)}
+}
+
 // form reads the parameters of a call, or answers that they cannot be read.
 func form(w http.ResponseWriter, r *http.Request) (params, bool) {
 	p, err := requestParams(r)
 	switch {
 	case errors.Is(err, errFormTooBig):
-		http.Error(w, "body too big", http.StatusRequestEntityTooLarge)
+		reply(w, failure(codeFailure, "the body is larger than 64 KiB"))
+		return nil, false
 	case err != nil:
-		http.Error(w, "body not complete", http.StatusBadRequest)
+		reply(w, failure(codeFailure, "the body is not complete"))
+		return nil, false
 	}
-	return p, err == nil
+	escaped := r.URL.EscapedPath()
+	if call := callPath(escaped); isCall(r.URL.Path) && len(escaped) > len(call) {
+		p.addPath(escaped[len(call):])
+	}
+	return p, true
+}
+
+// keyed serves a call that the enterprise key opens.
+func (s *Server) keyed(call func(http.ResponseWriter, *http.Request, params)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, ok := form(w, r)
+		if !ok {
+			return
+		}
+		switch key := p["key"]; {
+		case key == "":
+			reply(w, failure(codeKeyNeeded, "the enterprise key is needed"))
+		case !equalSecret(s.cfg.EnterpriseKey, key):
+			reply(w, failure(codeKeyWrong, "the enterprise key is another one"))
+		default:
+			call(w, r, p)
+		}
+	}
 }
 
 // where tells the client its address. nochange says that ours is no other one than it looks.

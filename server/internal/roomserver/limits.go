@@ -216,10 +216,14 @@ func (s *Server) mayEnter(p *participant, id talkcloud.RoomID, role *int) error 
 	if p.ours {
 		return nil
 	}
-	if len(s.cfg.Rooms[id].Passwords) == 0 {
+	room, _, _ := s.book.lookup(id)
+	if len(room.Passwords) == 0 {
 		if p.stranger {
 			return s.over(limitPassword, openRoomHere)
 		}
+		return nil
+	}
+	if room.StudentsOpen && !p.stranger && role != nil && *role == talkcloud.RoleStudent {
 		return nil
 	}
 	if role != nil && s.entries.has(entry{room: id, from: p.from, role: *role}, time.Now()) {
@@ -230,7 +234,8 @@ func (s *Server) mayEnter(p *participant, id talkcloud.RoomID, role *int) error 
 
 // mayEnd tells whether a class may be ended from an address by who is not in the room.
 func (s *Server) mayEnd(id talkcloud.RoomID, from string) bool {
-	passwords := s.cfg.Rooms[id].Passwords
+	room, _, _ := s.book.lookup(id)
+	passwords := room.Passwords
 	for role := range passwords {
 		if s.entries.has(entry{room: id, from: from, role: role}, time.Now()) {
 			return true

@@ -442,17 +442,17 @@ func TestRecord_Lists(t *testing.T) {
 		"any order":       {"GET", "/ClientAPI/getUserRecordlist/serial/42/recordts/" + mustJSON(t, ts[0]) + "/key/" + Key, "", `["http`},
 		"stray blank":     {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "/userid/%20student", "", `["http`},
 		"empty parameter": {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "/userid//serial/42", "", `["http`},
-		"no key":          {"GET", "/ClientAPI/getUserRecordlist/serial/42", "", `{"result":4101}`},
-		"wrong key":       {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "x/serial/42", "", `{"result":4102}`},
-		"nothing asked":   {"GET", "/ClientAPI/getUserRecordlist/key/" + Key, "", `{"result":4003}`},
-		"bad time":        {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "/serial/42/recordts/soon", "", `{"result":4003}`},
+		"no key":          {"GET", "/ClientAPI/getUserRecordlist/serial/42", "", `{"result":4101,"msg":"`},
+		"wrong key":       {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "x/serial/42", "", `{"result":4102,"msg":"`},
+		"nothing asked":   {"GET", "/ClientAPI/getUserRecordlist/key/" + Key, "", `{"result":4003,"msg":"`},
+		"bad time":        {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "/serial/42/recordts/soon", "", `{"result":4003,"msg":"`},
 		"nothing there":   {"GET", "/ClientAPI/getUserRecordlist/key/" + Key + "/serial/77", "", `{"result":4105}`},
 		"rich, form":      {"POST", "/WebAPI/getrecordlist", "key=" + Key + "&serial=42&recordtype=1", `{"result":0,"recordlist":[{"recordid"`},
 		"rich, query":     {"GET", "/WebAPI/getrecordlist?key=" + Key + "&serial=42", "", `{"result":0,"recordlist":[{"recordid"`},
 		"rich, path":      {"GET", "/WebAPI/getrecordlist/key/" + Key + "/thirdroomid/42", "", `{"result":0,"recordlist":[{"recordid"`},
 		"rich, in time":   {"GET", "/WebAPI/getrecordlist?key=" + Key + "&serial=42&starttime=" + mustJSON(t, ts[0]) + "&endtime=" + mustJSON(t, ts[0]), "", `{"result":0,"recordlist":[{"recordid"`},
 		"rich, too late":  {"GET", "/WebAPI/getrecordlist?key=" + Key + "&serial=42&starttime=" + mustJSON(t, ts[1]+1), "", `{"result":4105}`},
-		"rich, wrong key": {"POST", "/WebAPI/getrecordlist", "key=&serial=42", `{"result":4101}`},
+		"rich, wrong key": {"POST", "/WebAPI/getrecordlist", "key=&serial=42", `{"result":4101,"msg":"`},
 	}
 	for name, test := range requests {
 		status, body := request(t, s, test.method, test.path, test.body)

@@ -78,6 +78,8 @@ type Server struct {
 	space        space
 	entries      entries
 	classPace    classPace
+	attempts     attempts
+	book         *roomBook
 
 	mu     sync.Mutex // never held while a room's mutex is waited for
 	closed bool
@@ -125,6 +127,9 @@ func New(cfg Config) (*Server, error) {
 	var err error
 	if s.archive, err = openArchive(cfg.Dir, cfg.Logger); err != nil {
 		return nil, fmt.Errorf("room server: %w", err)
+	}
+	if s.book, err = openRoomBook(cfg.Dir, cfg.Rooms); err != nil {
+		return nil, errors.Join(fmt.Errorf("room server: %w", err), s.archive.close())
 	}
 	s.media, err = ingest.New(ingest.Config{UDPListen: cfg.UDPListen, PublicIPs: cfg.PublicIPs, MaxPeers: cfg.MaxPublishers, MaxTCP: cfg.MaxTCPPublishers, Logger: cfg.Logger})
 	if err != nil {
@@ -197,7 +202,7 @@ func (s *Server) dismiss() { s.participants.Add(-1) }
 // lockRoom returns a room that is not closed, with its mutex held, and makes it when it is not there. It must not be
 // left without people in it: see room.settle.
 func (s *Server) lockRoom(id talkcloud.RoomID, ours bool) (*room, error) {
-	if _, known := s.cfg.Rooms[id]; !known && s.cfg.StrictRooms {
+	if _, known, gone := s.book.lookup(id); gone || !known && s.cfg.StrictRooms {
 		return nil, refuse(codeRoomGone, reasonRoom, "there is no such room")
 	}
 	for {

@@ -43,15 +43,14 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 		return nil, err
 	}
 	role := talkcloud.RoleStudent
-	if wanted != nil {
+	room, _, _ := s.book.lookup(roomID)
+	asStudent := room.StudentsOpen && r.Header.Get("Authorization") == "" && !isStranger(r)
+	if len(room.Passwords) == 0 && wanted != nil {
 		role = *wanted
 	}
-	if passwords := s.cfg.Rooms[roomID].Passwords; len(passwords) > 0 {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		var fits bool
-		if role, fits = roleByPassword(passwords, strings.TrimSpace(token), wanted); !strings.EqualFold(scheme, "Bearer") || !fits {
-			s.refused[limitPassword].Add(1)
-			return nil, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
+	if len(room.Passwords) > 0 && !asStudent {
+		if role, err = s.roleOfToken(roomID, room, r, wanted); err != nil {
+			return nil, err
 		}
 	} else if isStranger(r) {
 		s.refused[limitPassword].Add(1)
@@ -84,6 +83,22 @@ func (s *Server) authorizeWHIP(r *http.Request) (ingest.Handler, error) {
 		return nil, &ingest.StatusError{Status: status, Message: refusalOf(err).Message}
 	}
 	return session, nil
+}
+
+// roleOfToken is the role that the bearer token gives, which is a password of the room.
+func (s *Server) roleOfToken(id talkcloud.RoomID, room RoomConfig, r *http.Request, wanted *int) (role int, err error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
+	}
+	role, fits, wait := s.tryPassword(id, room.Passwords, strings.TrimSpace(token), r, wanted)
+	switch {
+	case wait > 0:
+		return 0, &ingest.StatusError{Status: http.StatusTooManyRequests, Message: wrongPassword(wait)}
+	case !fits:
+		return 0, &ingest.StatusError{Status: http.StatusUnauthorized, Message: "the room's password is needed as bearer token"}
+	}
+	return role, nil
 }
 
 func whipTarget(u *url.URL) (talkcloud.RoomID, talkcloud.UserID, error) {
@@ -140,6 +155,9 @@ func (s *Server) enterByWHIP(roomID talkcloud.RoomID, userID talkcloud.UserID, n
 	}
 	defer r.mu.Unlock()
 	p := r.people[userID]
+	if room, _, _ := s.book.lookup(roomID); p != nil && (p.ours || len(room.Passwords) > 0 && rankOf(p.shown) > rankOf(int8(role))) { //nolint:gosec // a role is small
+		return nil, refuse(codeNoPermission, reasonPermission, "the user is in the room, with a role above this one")
+	}
 	if p == nil {
 		if err := r.hasPlace(userID); err != nil {
 			return nil, err // somebody is there, so the room is not left empty

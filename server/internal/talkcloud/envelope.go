@@ -205,6 +205,7 @@ type RecordListReply struct {
 	Result  Scalar           `json:"result"`
 	Message Scalar           `json:"msg,omitzero"`
 	Records []RecordListItem `json:"recordlist"`
+	Total   Scalar           `json:"total,omitzero"` // of all pages
 }
 
 // UnmarshalJSON fails when the JSON is no object, or recordlist no list of objects.
@@ -233,6 +234,8 @@ func (r *RecordListReply) UnmarshalJSON(data []byte) error {
 type RecordListItem struct {
 	RecordID         Scalar `json:"recordid,omitzero"`
 	Serial           Scalar `json:"serial,omitzero"`
+	RoomName         Scalar `json:"roomname,omitzero"`
+	Type             Scalar `json:"type,omitzero"`        // 0, 5 and 8 have their duration in milliseconds
 	RecordTitle      Scalar `json:"recordtitle,omitzero"` // Unix milliseconds
 	StartTime        Scalar `json:"starttime,omitzero"`   // Unix seconds
 	DurationMS       Scalar `json:"duration_ms,omitzero"` // milliseconds
