@@ -163,6 +163,10 @@ type Config struct {
 	RoomsFile string
 	// StrictRooms says that there are no rooms but those of RoomsFile.
 	StrictRooms bool
+	// RoomEmptyTimeout is how long a class goes on in a room of the embedded
+	// platform that everybody has left; the service does not count. 0: 1 min.
+	// Negative: it ends at once.
+	RoomEmptyTimeout time.Duration
 	// FFmpeg is the program that makes MP4, MP3 and MIX. "": ffmpeg in PATH;
 	// where there is none, recordings that need it are refused.
 	FFmpeg string
@@ -247,6 +251,7 @@ func (c Config) withDefaults() Config {
 	c.Platform = cmp.Or(c.Platform, Embedded)
 	c.RoomListen = cmp.Or(c.RoomListen, "127.0.0.1:8443")
 	c.MaxDuration = cmp.Or(c.MaxDuration, 24*time.Hour)
+	c.RoomEmptyTimeout = cmp.Or(c.RoomEmptyTimeout, time.Minute)
 	c.ProcessingTimeout = cmp.Or(c.ProcessingTimeout, 2*time.Hour)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 9*time.Second)
 	c.NATSReplicas = cmp.Or(c.NATSReplicas, 3)

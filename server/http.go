@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/classrec/classrec/server/internal/gateway"
 	"github.com/classrec/classrec/server/internal/rehearsal"
 	"github.com/classrec/classrec/server/internal/roomserver"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -76,22 +77,23 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 		return nil, err
 	}
 	cfg := roomserver.Config{
-		Dir:           s.cfg.path("room"),
-		FilesBaseURL:  s.filesBaseURL(),
-		EnterpriseKey: key,
-		Rooms:         rooms,
-		StrictRooms:   s.cfg.StrictRooms,
-		AdmitFile:     s.admitFile(),
-		UDPListen:     s.cfg.RoomUDPListen,
-		PublicIPs:     s.cfg.RoomPublicIPs,
-		FFmpegPath:    s.cfg.FFmpeg,
-		Conversions:   s.cfg.Conversions,
-		FFmpegThreads: s.cfg.FFmpegThreads,
-		MP4Opus:       s.cfg.MP4Audio == "opus",
-		CloseTimeout:  s.cfg.ShutdownTimeout / 3,
-		Now:           s.cfg.Rehearsal.Clock().Now,
-		Logger:        log,
+		Dir:              s.cfg.path("room"),
+		FilesBaseURL:     s.filesBaseURL(),
+		EnterpriseKey:    key,
+		Rooms:            rooms,
+		StrictRooms:      s.cfg.StrictRooms,
+		RoomEmptyTimeout: s.cfg.RoomEmptyTimeout,
+		UDPListen:        s.cfg.RoomUDPListen,
+		PublicIPs:        s.cfg.RoomPublicIPs,
+		FFmpegPath:       s.cfg.FFmpeg,
+		Conversions:      s.cfg.Conversions,
+		FFmpegThreads:    s.cfg.FFmpegThreads,
+		MP4Opus:          s.cfg.MP4Audio == "opus",
+		CloseTimeout:     s.cfg.ShutdownTimeout / 3,
+		Now:              s.cfg.Rehearsal.Clock().Now,
+		Logger:           log,
 	}
+	s.links.apply(&cfg)
 	s.cfg.RoomLimits.apply(&cfg)
 	if s.room, err = roomserver.New(cfg); err != nil {
 		return nil, fmt.Errorf("--data-dir or --room-udp-listen: %w", err)
@@ -102,9 +104,10 @@ func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkclo
 
 	inProcess := bufconn.Listen(inProcessBuffer)
 	s.addHTTP("room server, in process", inProcess, s.room.ServiceHandler())
-	s.addHTTP("room server, https", secured.listener(s.roomListener), s.roomDoor())
+	s.addHTTP("room server, https", roomserver.TolerantListener{Listener: secured.listener(s.roomListener)}, s.roomDoor())
 	if s.roomHTTPListener != nil {
-		s.addHTTP("room server, http", s.roomHTTPListener, s.roomDoor())
+		log := s.cfg.Logger.With("part", "room server, http")
+		s.addHTTP("room server, http", roomserver.TolerantListener{Listener: s.roomHTTPListener}, gateway.OwnOrigin(log, s.cfg.Doors.CORSOrigins, s.roomDoor()))
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return inProcess.DialContext(ctx) }
 	if s.cfg.Rehearsal != nil {

@@ -39,7 +39,7 @@ func enterpriseKey(cfg Config, t tenantConfig) (talkcloud.Secret, error) {
 		}
 		return talkcloud.Secret(key), nil
 	}
-	key, err := keptSecret(cfg.path("enterprise.key"), 16)
+	key, err := keptSecret(cfg.path("enterprise.key"), 8) // 16 characters, as the vendor's have
 	return talkcloud.Secret(key), err
 }
 

@@ -16,6 +16,7 @@ import (
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/auth"
+	"github.com/classrec/classrec/server/internal/gateway"
 	"github.com/classrec/classrec/server/internal/roomserver"
 )
 
@@ -25,20 +26,34 @@ const (
 	linkKeyBytes = 32
 )
 
-// fileLinks opens the files of the embedded platform to those who have a signed
-// link, or a token that sees the room. nil is for files that are public, or
-// another platform's.
+// fileLinks makes the URLs of the embedded platform's files for those who ask:
+// what is stored of a file is where it is, and the URL is made when it is handed
+// out, so that another name or port of the server leaves no dead ones behind. It
+// opens files to those who have a signed link, or a token that sees the room.
 type fileLinks struct {
 	auth   *auth.Authenticator
-	links  auth.Links
-	base   string // what URLs of the files begin with, with a slash at its end
-	tenant string // whose platform it is: nobody else gets links
+	links  *auth.Links // nil where files are public
+	base   string      // what URLs of the files begin with, with a slash at its end
+	fixed  bool        // base is the operator's own, and good for all
+	hosts  []string    // the names under which callers may have come; nil for any
+	tenant string      // whose platform it is: nobody else gets links
 }
 
 // openLinks makes or reads the key of links. A server whose platform is another
 // process signs with the key that it is given.
 func (s *Server) openLinks(context.Context) (err error) {
-	if s.cfg.PublicFiles || !s.cfg.embedded() && s.cfg.FileLinkKeyFile == "" {
+	if !s.cfg.embedded() && s.cfg.FileLinkKeyFile == "" {
+		return nil
+	}
+	s.links = &fileLinks{
+		auth: s.auth, base: s.filesBaseURL() + "/", fixed: s.cfg.FilesBaseURL != "", hosts: s.cfg.hosts(), tenant: auth.DefaultTenant,
+	}
+	for _, t := range s.cfg.tenants {
+		if t.embedded() {
+			s.links.tenant = t.name
+		}
+	}
+	if s.cfg.PublicFiles {
 		return nil
 	}
 	var text string
@@ -56,27 +71,18 @@ func (s *Server) openLinks(context.Context) (err error) {
 	if err != nil || len(key) < linkKeyBytes {
 		return fmt.Errorf("--file-link-key-file: does not hold %d bytes in hex", linkKeyBytes)
 	}
-	s.links = &fileLinks{
-		auth:   s.auth,
-		links:  auth.Links{Key: key, TTL: s.cfg.FileLinkTTL, Now: s.cfg.Rehearsal.Clock().Now},
-		base:   s.filesBaseURL() + "/",
-		tenant: auth.DefaultTenant,
-	}
-	for _, t := range s.cfg.tenants {
-		if t.embedded() {
-			s.links.tenant = t.name
-		}
-	}
+	s.links.links = &auth.Links{Key: key, TTL: s.cfg.FileLinkTTL, Now: s.cfg.Rehearsal.Clock().Now}
 	return nil
 }
 
 // of tells whether files of a tenant have links.
 func (l *fileLinks) of(tenant string) bool { return l != nil && l.tenant == tenant }
 
-// sign makes a URL of a tenant's that opens its file; one of no file of ours
-// stays as it is. Another tenant's platform may list what it likes.
-func (l *fileLinks) sign(tenant, text string) string {
-	if !l.of(tenant) || !strings.HasPrefix(text, l.base) {
+// url makes of a stored URL of a tenant's file the one that opens it now, below
+// base; one of no file of ours stays as it is. Another tenant's platform may list
+// what it likes.
+func (l *fileLinks) url(tenant, base, text string) string {
+	if !l.of(tenant) {
 		return text
 	}
 	u, err := url.Parse(text)
@@ -84,27 +90,65 @@ func (l *fileLinks) sign(tenant, text string) string {
 		return text
 	}
 	file := roomserver.FilePath(u.EscapedPath())
-	if file == "" {
+	if _, _, ok := roomserver.SplitFile(file); !ok || !strings.Contains(u.Path, "/files/") && !strings.HasPrefix(text, l.base) {
 		return text
 	}
-	u.RawQuery = l.links.Sign(file).Encode()
-	return u.String()
+	link := base + roomserver.EscapeFile(file)
+	if l.links != nil {
+		link += "?" + l.links.Sign(file).Encode()
+	}
+	return link
 }
 
-// handOut is a tenant's recording as callers get it: with links that open. What is stored
-// and shared stays as it is.
-func (l *fileLinks) handOut(tenant string, r *classrecv1.Recording) *classrecv1.Recording {
+// stored is url for ourselves, at the address that is always good.
+func (l *fileLinks) stored(tenant, text string) string {
+	if l == nil {
+		return text
+	}
+	return l.url(tenant, l.base, text)
+}
+
+// baseFor is what links begin with for somebody who came by an origin: that, where
+// it is a name of ours. "" is nobody in particular.
+func (l *fileLinks) baseFor(origin string) string {
+	u, err := url.Parse(origin)
+	if l.fixed || err != nil || u.Host == "" || !gateway.KnownHost(u.Host, l.hosts) {
+		return l.base
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/files/"}).String()
+}
+
+// handOut is a tenant's recording as the caller of ctx gets it: with links that
+// open. What is stored and shared stays as it is.
+func (l *fileLinks) handOut(ctx context.Context, tenant string, r *classrecv1.Recording) *classrecv1.Recording {
 	if !l.of(tenant) || len(r.GetUrls()) == 0 && len(r.GetFiles()) == 0 {
 		return r
 	}
+	base := l.baseFor(auth.CallOrigin(ctx))
 	r = proto.CloneOf(r)
 	for i, u := range r.GetUrls() {
-		r.Urls[i] = l.sign(tenant, u)
+		r.Urls[i] = l.url(tenant, base, u)
 	}
 	for _, f := range r.GetFiles() {
-		f.Url = l.sign(tenant, f.GetUrl())
+		f.Url = l.url(tenant, base, f.GetUrl())
 	}
 	return r
+}
+
+// sent is handOut for webhooks, which nobody asked for.
+func (l *fileLinks) sent(tenant string, r *classrecv1.Recording) *classrecv1.Recording {
+	return l.handOut(context.Background(), tenant, r)
+}
+
+// apply has a room server make its links so too.
+func (l *fileLinks) apply(cfg *roomserver.Config) {
+	if l == nil {
+		return
+	}
+	cfg.FilesBase = func(r *http.Request) string { return l.baseFor(auth.RequestOrigin(r)) }
+	if l.links != nil {
+		cfg.AdmitFile, cfg.SignFile = l.admit, l.links.Sign
+	}
 }
 
 // admit says whether a request may read a file, or with which status and words
@@ -132,12 +176,4 @@ func (l *fileLinks) admit(r *http.Request, file string) (status int, words strin
 		return http.StatusNotFound, "no such file"
 	}
 	return 0, ""
-}
-
-// admitFile is admit for the room server; nil where files are public.
-func (s *Server) admitFile() func(*http.Request, string) (int, string) {
-	if s.links == nil {
-		return nil
-	}
-	return s.links.admit
 }

@@ -68,7 +68,7 @@ type Server struct {
 	audit      *audit.Log // nil where none is kept
 	auth       *auth.Authenticator
 	tls        *tlsFiles  // nil in plain text
-	links      *fileLinks // nil where files are public, or another platform's
+	links      *fileLinks // nil where files are another platform's
 	grpc       *grpcServer
 	admin      *grpcServer // nil where it is not served
 }
@@ -406,6 +406,9 @@ func (s *Server) mediaSources() []string {
 // addHTTP serves handler on l.
 func (s *Server) addHTTP(name string, l net.Listener, handler http.Handler) {
 	srv := newHTTPServer(s.cfg.Doors.timed(handler), s.cfg.Logger.With("part", name))
+	if tolerant, ok := l.(roomserver.TolerantListener); ok {
+		srv.ConnContext = tolerant.ConnContext
+	}
 	s.parts.add(part{
 		name: name,
 		run:  func(context.Context) error { return ignore(srv.Serve(l), http.ErrServerClosed) },

@@ -163,7 +163,7 @@ func (s *Server) rehearsed(rec *storev1.Record) {
 // That of our own is asked for where it is served: its URL may begin with a name that is good
 // for others only.
 func (s *Server) fetchable(ctx context.Context, t *tenant, fileURL string) error {
-	fileURL = s.links.sign(t.name, fileURL)
+	fileURL = s.links.stored(t.name, fileURL)
 	if file, ours := strings.CutPrefix(fileURL, s.filesBaseURL()+"/"); ours && t.embedded() {
 		fileURL = inProcessURL + "/files/" + file
 	}

@@ -28,7 +28,7 @@ func (s *Server) openWebhooks(ctx context.Context) error {
 	}
 	s.webhooks, err = webhook.Open(ctx, s.store, webhook.Config{
 		Endpoints: endpoints,
-		HandOut:   s.links.handOut,
+		HandOut:   s.links.sent,
 		Grace:     min(2*time.Second, s.cfg.ShutdownTimeout/5),
 		Logger:    log,
 	})

@@ -81,20 +81,21 @@ type serverFlags struct {
 	EnterpriseKeyFile string            `name:"enterprise-key-file" placeholder:"FILE" help:"The customer's key, which opens the record list. Embedded: one is made and kept in --data-dir." group:"platform"`
 	TenantsFile       string            `name:"tenants-file" placeholder:"FILE" help:"YAML file of tenants, each with its own platform and key, instead of --platform and what belongs to it: tenants: {school-a: {platform: 'https://…', enterprise-key-file: FILE}}." group:"platform"`
 
-	PlatformOnly   bool     `name:"platform-only" help:"Serve the embedded room server and its files, and nothing else: a platform for replicas." group:"room"`
-	RoomListen     string   `name:"room-listen" default:"127.0.0.1:8443" placeholder:"HOST:PORT" help:"Where the embedded room server is served over https (${default})." group:"room"`
-	RoomHTTPListen string   `name:"room-http-listen" placeholder:"HOST:PORT" help:"Where it is served over plain http too." group:"room"`
-	RoomCertFile   string   `name:"room-cert-file" placeholder:"FILE" help:"Its certificate, as PEM; read again when it changes. Without: a self-signed one is made at first start and kept in --data-dir." group:"room"`
-	RoomKeyFile    string   `name:"room-key-file" placeholder:"FILE" help:"The key of --room-cert-file." group:"room"`
-	RoomUDPListen  string   `name:"room-udp-listen" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Where it takes media over UDP (${default})." group:"room"`
-	RoomPublicIP   []string `name:"room-public-ip" placeholder:"IP" help:"Announced to publishers instead of the local address, behind 1:1 NAT. Repeatable." group:"room"`
-	RoomsFile      string   `name:"rooms-file" placeholder:"FILE" help:"YAML file of rooms with passwords, mode 0600: rooms: {'42': {name: Maths, passwords: {teacher: …, student: …}}}. Roles: teacher, assistant, student, auditor, patrol. A room without passwords is open." group:"room"`
-	StrictRooms    bool     `name:"strict-rooms" help:"There are no rooms but those of --rooms-file." group:"room"`
-	FFmpeg         string   `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
-	Conversions    int      `name:"conversions" default:"1" placeholder:"N" help:"How many recordings ffmpeg works on at once; the others wait (${default})." group:"room"`
-	FFmpegThreads  int      `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"How many threads each of its encoders has (${default})." group:"room"`
-	MP4Audio       string   `name:"mp4-audio" env:"CLASSREC_MP4_AUDIO" default:"aac" enum:"aac,opus" placeholder:"CODEC" help:"The sound of MP4 files: aac, which everything plays, or opus, as it was recorded, which Safari before 17 and QuickTime do not play in MP4 (${default})." group:"room"`
-	Scenario       string   `placeholder:"FILE" help:"For tests: play from this YAML file what people do in rooms, what goes wrong with the platform, and how time moves on; docs/scenario.md has the format." group:"room"`
+	PlatformOnly   bool          `name:"platform-only" help:"Serve the embedded room server and its files, and nothing else: a platform for replicas." group:"room"`
+	RoomListen     string        `name:"room-listen" default:"127.0.0.1:8443" placeholder:"HOST:PORT" help:"Where the embedded room server is served over https (${default})." group:"room"`
+	RoomHTTPListen string        `name:"room-http-listen" placeholder:"HOST:PORT" help:"Where it is served over plain http too." group:"room"`
+	RoomCertFile   string        `name:"room-cert-file" placeholder:"FILE" help:"Its certificate, as PEM; read again when it changes. Without: a self-signed one is made at first start and kept in --data-dir." group:"room"`
+	RoomKeyFile    string        `name:"room-key-file" placeholder:"FILE" help:"The key of --room-cert-file." group:"room"`
+	RoomUDPListen  string        `name:"room-udp-listen" default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Where it takes media over UDP (${default})." group:"room"`
+	RoomPublicIP   []string      `name:"room-public-ip" placeholder:"IP" help:"Announced to publishers instead of the local address, behind 1:1 NAT. Repeatable." group:"room"`
+	RoomsFile      string        `name:"rooms-file" placeholder:"FILE" help:"YAML file of rooms with passwords, mode 0600: rooms: {'42': {name: Maths, passwords: {teacher: …, student: …}}}. Roles: teacher, assistant, student, auditor, patrol. A room without passwords is open." group:"room"`
+	StrictRooms    bool          `name:"strict-rooms" help:"There are no rooms but those of --rooms-file and those made by WebAPI/roomcreate." group:"room"`
+	RoomEmpty      time.Duration `name:"room-empty-timeout" default:"60s" placeholder:"DURATION" help:"How long a class goes on in a room that everybody has left (${default}); the service does not count; 0 ends it at once." group:"room"`
+	FFmpeg         string        `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
+	Conversions    int           `name:"conversions" default:"1" placeholder:"N" help:"How many recordings ffmpeg works on at once; the others wait (${default})." group:"room"`
+	FFmpegThreads  int           `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"How many threads each of its encoders has (${default})." group:"room"`
+	MP4Audio       string        `name:"mp4-audio" env:"CLASSREC_MP4_AUDIO" default:"aac" enum:"aac,opus" placeholder:"CODEC" help:"The sound of MP4 files: aac, which everything plays, or opus, as it was recorded, which Safari before 17 and QuickTime do not play in MP4 (${default})." group:"room"`
+	Scenario       string        `placeholder:"FILE" help:"For tests: play from this YAML file what people do in rooms, what goes wrong with the platform, and how time moves on; docs/scenario.md has the format." group:"room"`
 
 	WebhooksFile string `name:"webhooks-file" placeholder:"FILE" help:"YAML file of endpoints that are told of recordings, mode 0600: endpoints: [{name: crm, url: 'https://…', secrets: [whsec_…]}]." group:"webhooks"`
 
@@ -174,6 +175,7 @@ func (f *serverFlags) config() server.Config {
 		RoomPublicIPs:       f.RoomPublicIP,
 		RoomsFile:           f.RoomsFile,
 		StrictRooms:         f.StrictRooms,
+		RoomEmptyTimeout:    orForever(f.RoomEmpty),
 		FFmpeg:              f.FFmpeg,
 		Conversions:         f.Conversions,
 		FFmpegThreads:       f.FFmpegThreads,

@@ -3,11 +3,13 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -20,6 +22,7 @@ import (
 const (
 	remoteMetadata      = "classrec-remote-addr"
 	certificateMetadata = "classrec-client-certificate-bin"
+	originMetadata      = "classrec-origin"
 )
 
 // InProcess returns a listener whose connections are known to be the gateway's:
@@ -133,10 +136,44 @@ func OfRequest(r *http.Request) Credentials {
 	return c
 }
 
+// RequestOrigin is the scheme, host and port under which a request came, as https://class.example: behind a proxy what that
+// says in X-Forwarded-Proto and X-Forwarded-Host, and else the header Host. Whoever asks can write what it likes there.
+func RequestOrigin(r *http.Request) string {
+	first := func(header string) string {
+		text, _, _ := strings.Cut(r.Header.Get(header), ",")
+		return strings.TrimSpace(text)
+	}
+	scheme := strings.ToLower(first("X-Forwarded-Proto"))
+	switch {
+	case scheme == "https" || scheme == "http":
+	case r.TLS != nil:
+		scheme = "https"
+	default:
+		scheme = "http"
+	}
+	return scheme + "://" + cmp.Or(first("X-Forwarded-Host"), r.Host)
+}
+
+// CallOrigin is the [RequestOrigin] of the request that a call was made of, "" for one over gRPC itself.
+func CallOrigin(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if _, inProcess := p.AuthInfo.(inProcessInfo); !inProcess {
+		return ""
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	for _, origin := range md.Get(originMetadata) {
+		return origin
+	}
+	return ""
+}
+
 // Forward is the metadata that tells what [OfCall] returns for a call that r
 // asks for, beside its header Authorization.
 func Forward(r *http.Request) metadata.MD {
-	md := metadata.Pairs(remoteMetadata, r.RemoteAddr)
+	md := metadata.Pairs(remoteMetadata, r.RemoteAddr, originMetadata, RequestOrigin(r))
 	if c := OfRequest(r).Certificate; c != nil {
 		md.Set(certificateMetadata, string(c.Raw))
 	}

@@ -77,6 +77,10 @@ func knownHosts(errs *errorWriter, hosts []string, next http.Handler) http.Handl
 	})
 }
 
+// KnownHost reports whether a request's host, with or without a port, is one of hosts, a local name or an address; nil
+// hosts are all.
+func KnownHost(host string, hosts []string) bool { return hosts == nil || knownHost(host, hosts) }
+
 func knownHost(host string, hosts []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

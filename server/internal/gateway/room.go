@@ -3,14 +3,33 @@
 package gateway
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 )
 
 // roomDoors are the paths of the room server that a page of our own origin
 // needs to take part in a class: WHIP with its sessions, the signaling socket,
 // and who may enter as what.
 func roomDoors() []string { return []string{"/whip/", "/socket.io/", "/ClientAPI/checkroom"} }
+
+// OwnOrigin is next for a port where no certificate keeps pages of other origins
+// away: what they need to take part in a class (WHIP, the signaling socket,
+// checkroom) is refused to them, unless they are of one of origins, which are as
+// [Config.CORSOrigins]. All else, and what programs ask for, goes to next.
+func OwnOrigin(logger *slog.Logger, origins []string, next http.Handler) http.Handler {
+	own := ownOrigin(newErrorWriter(logger), next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inClass := slices.ContainsFunc(roomDoors(), func(path string) bool { return strings.HasPrefix(r.URL.Path, path) })
+		if trusted := slices.Contains(origins, anyOrigin) || slices.Contains(origins, r.Header.Get("Origin")); trusted || !inClass {
+			next.ServeHTTP(w, r)
+			return
+		}
+		own.ServeHTTP(w, r)
+	})
+}
 
 // ownOrigin lets pages of our own origin in, and programs, which are no pages;
 // a page of another one is refused, whatever it asks for. The room server itself

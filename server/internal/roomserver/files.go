@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -88,6 +90,25 @@ func FilePath(escaped string) string {
 		if strings.Contains(parts[i], "/") {
 			return ""
 		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// SplitFile splits a path as FilePath returns it. ok is false for what is no file of the archive.
+func SplitFile(file string) (recordTS int64, name string, ok bool) {
+	parts := strings.Split(file, "/")
+	if len(parts) != 3 || parts[0] == "" || !plainName(parts[2]) {
+		return 0, "", false
+	}
+	recordTS, err := strconv.ParseInt(parts[1], 10, 64)
+	return recordTS, parts[2], err == nil && recordTS > 0
+}
+
+// EscapeFile writes a path as FilePath returns it for a URL.
+func EscapeFile(file string) string {
+	parts := strings.Split(file, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
 	}
 	return strings.Join(parts, "/")
 }

@@ -40,7 +40,7 @@ func requestParams(r *http.Request) (params, error) {
 		}
 		p.addBody(r.Header.Get("Content-Type"), body)
 	}
-	p.addForm(r.URL.RawQuery)
+	p.addForm(restoreBlanks(r.URL.RawQuery))
 	if key := r.Header.Get("Tk-Authkey"); key != "" && p["key"] == "" {
 		p["key"] = key
 	}

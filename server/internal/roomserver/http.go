@@ -32,7 +32,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("/socket.io/", s.socket)
 	mux.Handle(whipPrefix, s.whip)
 	mux.Handle(filesPrefix, s.Files())
-	return s.anyOrigin(mux, s.api())
+	return withTLS(s.anyOrigin(mux, s.api()))
 }
 
 // calls are those of the API, by their path in lower case: integrators spell them in many ways.
@@ -154,7 +154,7 @@ func form(w http.ResponseWriter, r *http.Request) (params, bool) {
 		reply(w, failure(codeFailure, "the body is not complete"))
 		return nil, false
 	}
-	escaped := r.URL.EscapedPath()
+	escaped := restoreBlanks(r.URL.EscapedPath())
 	if call := callPath(escaped); isCall(r.URL.Path) && len(escaped) > len(call) {
 		p.addPath(escaped[len(call):])
 	}

@@ -24,9 +24,9 @@ import (
 type Config struct {
 	// Auth finds out who calls. nil: nobody is asked.
 	Auth *auth.Authenticator
-	// HandOut makes of a tenant's recording what callers get of it. It must not
-	// change it. nil: the recording itself.
-	HandOut func(tenant string, r *classrecv1.Recording) *classrecv1.Recording
+	// HandOut makes of a tenant's recording what the caller of ctx gets of it. It
+	// must not change it. nil: the recording itself.
+	HandOut func(ctx context.Context, tenant string, r *classrecv1.Recording) *classrecv1.Recording
 	// Observe is shown each call that is over, those that were refused too. It must
 	// not block. nil: nobody is.
 	Observe func(context.Context, Call)
@@ -77,7 +77,7 @@ func newEdge(cfg Config) edge {
 type edge struct {
 	log       *slog.Logger
 	auth      *auth.Authenticator
-	handOut   func(string, *classrecv1.Recording) *classrecv1.Recording
+	handOut   func(context.Context, string, *classrecv1.Recording) *classrecv1.Recording
 	observe   func(context.Context, Call)
 	validator protovalidate.Validator
 }
@@ -91,7 +91,7 @@ func (e edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, ha
 	res, err := handler(ctx, req)
 	if err == nil && e.handOut != nil {
 		p, _ := auth.FromContext(ctx)
-		res = handOut(res, func(r *classrecv1.Recording) *classrecv1.Recording { return e.handOut(p.Tenant, r) })
+		res = handOut(res, func(r *classrecv1.Recording) *classrecv1.Recording { return e.handOut(ctx, p.Tenant, r) })
 	}
 	return res, e.done(ctx, Call{Method: info.FullMethod, Begin: begin}, req, res, err)
 }
