@@ -72,6 +72,7 @@ setup-e2e: $(BUILD)/protodeps ## Install what the end-to-end tests need (Debian 
 		command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
 	done; \
 	if [[ ! -x /usr/sbin/nginx ]]; then missing+=(nginx-light); fi; \
+	php -r 'exit(extension_loaded("curl") ? 0 : 1);' 2>/dev/null || missing+=(php-cli php-curl); \
 	if [[ -z "$$(fc-list :lang=zh 2>/dev/null)" ]]; then missing+=(fonts-wqy-microhei); fi; \
 	if [[ ! -e /usr/share/doc/gir1.2-gst-plugins-bad-1.0 || ! -e /usr/share/doc/gstreamer1.0-plugins-ugly ]]; then missing+=($(GSTREAMER)); fi; \
 	if (($${#missing[@]})); then \
@@ -135,6 +136,10 @@ bench: setup-bench ## Measure against the limits that docs/performance.md names;
 	if ((status)); then grep -E '^ *--- FAIL|^FAIL|panic:|_test\.go:' $(BUILD)/bench.log || true; fi; \
 	echo "log: $(BUILD)/bench.log"; \
 	exit $$status
+
+.PHONY: model
+model: ## Have 100,000 random classes (MODEL_CLASSES) with odd fields in rooms, against a model of what must be recorded
+	CLASSREC_MODEL_CLASSES=$${MODEL_CLASSES:-100000} $(GO) test ./server/internal/roomserver -run '^TestModel$$' -count=1 -timeout 1h -v
 
 .PHONY: chaos
 chaos: setup-e2e ## Break things for long, and print what became of them (CHAOS_KILLS, CHAOS_RECONNECTS, CHAOS_MINUTES and CHAOS_ROOMS; RUN='^TestKills$$' for one; make soak is apart)
