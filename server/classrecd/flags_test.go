@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 	f := mustParse(t)
 	want := server.Config{
 		GRPCListen: "127.0.0.1:9090", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9091", DataDir: "./data", Platform: server.Embedded,
-		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", Conversions: 1, FFmpegThreads: 2, MP4Audio: "aac",
+		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", RoomEmptyTimeout: time.Minute, Conversions: 1, FFmpegThreads: 2, MP4Audio: "aac",
 		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
 		FileLinkTTL:    time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
@@ -121,7 +121,7 @@ func TestSources(t *testing.T) {
 		GRPCListen: "127.0.0.1:1", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9091", DataDir: "./data", Platform: "https://platform.example:443",
 		CheckroomParams: map[string]string{"domain": "x", "type": "3"}, RichRecordList: true,
 		RoomListen: "127.0.0.1:8443", RoomUDPListen: "127.0.0.1:0", RoomPublicIPs: []string{"192.0.2.1", "192.0.2.2"},
-		RoomsFile: "rooms.yaml", StrictRooms: true, WebhooksFile: "webhooks.yaml",
+		RoomsFile: "rooms.yaml", StrictRooms: true, RoomEmptyTimeout: time.Minute, WebhooksFile: "webhooks.yaml",
 		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
 		FileLinkTTL:    time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
