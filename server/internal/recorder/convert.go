@@ -112,7 +112,7 @@ func mp4Product(m *manifest, o *manifestOutput, audio MP4Audio) product {
 			videos++
 		case trackAudio:
 			if audio == MP4AAC {
-				p.file.AudioCodec = "AAC"
+				p.file.AudioCodec, p.file.SampleRate = "AAC", 48000
 			}
 			p.args = append(p.args, mp4Sound(s, audios, audio)...)
 			audios++

@@ -68,7 +68,7 @@ func (o *output) follow(s *slot, f frame) error {
 
 // quiet writes silence up to a time, as exactly as packets can.
 func (o *output) quiet(s *slot, until time.Duration) error {
-	for {
+	for s.end < until {
 		data, lasts := silence(s.Codec, until-s.end)
 		if lasts == 0 {
 			return nil
@@ -77,6 +77,7 @@ func (o *output) quiet(s *slot, until time.Duration) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // fill lets the sound that has begun reach a time at least.
