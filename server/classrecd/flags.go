@@ -92,8 +92,8 @@ type serverFlags struct {
 	StrictRooms    bool          `name:"strict-rooms" help:"There are no rooms but those of --rooms-file and those made by WebAPI/roomcreate." group:"room"`
 	RoomEmpty      time.Duration `name:"room-empty-timeout" default:"60s" placeholder:"DURATION" help:"How long a class goes on in a room that everybody has left (${default}); the service does not count; 0 ends it at once." group:"room"`
 	FFmpeg         string        `name:"ffmpeg" placeholder:"FILE" help:"The ffmpeg that makes MP4, MP3 and MIX; without: the one in PATH." group:"room"`
-	Conversions    int           `name:"conversions" default:"1" placeholder:"N" help:"How many recordings ffmpeg works on at once; the others wait (${default})." group:"room"`
-	FFmpegThreads  int           `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"How many threads each of its encoders has (${default})." group:"room"`
+	Conversions    int           `name:"conversions" default:"1" placeholder:"N" help:"Number of recordings converted at a time; others wait (${default})." group:"room"`
+	FFmpegThreads  int           `name:"ffmpeg-threads" default:"2" placeholder:"N" help:"Number of threads of each ffmpeg encoder (${default})." group:"room"`
 	MP4Audio       string        `name:"mp4-audio" env:"CLASSREC_MP4_AUDIO" default:"aac" enum:"aac,opus" placeholder:"CODEC" help:"The sound of MP4 files: aac, which everything plays, or opus, as it was recorded, which Safari before 17 and QuickTime do not play in MP4 (${default})." group:"room"`
 	Scenario       string        `placeholder:"FILE" help:"For tests: play from this YAML file what people do in rooms, what goes wrong with the platform, and how time moves on; docs/scenario.md has the format." group:"room"`
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ffmpeg runs the ffmpeg program beside live media: niced, in a process group of its own, with a bounded
-// number of threads, and gone when its context ends. Raw pictures and sound go in and out through pipes with the time
-// of each frame, as Matroska (RFC 9559).
+// Package ffmpeg runs the ffmpeg program without disturbing live media: at the lowest priority, in its own process
+// group, with a bounded number of threads, and killed when its context ends. Raw video and audio pass through pipes as
+// Matroska (RFC 9559), which carries the time of each frame.
 //
-// What ffmpeg is asked to do is its callers' business, as is how many run at a time.
+// Callers decide what ffmpeg does, and how many processes run at a time.
 package ffmpeg
 
 import (

@@ -17,13 +17,13 @@ type Arrangement struct {
 	Cells  []image.Rectangle // by person; empty for who has no place
 }
 
-// Arrange divides a picture. There are n persons, of whom the one numbered speaker (-1 for none) always has a place.
+// Arrange lays out a picture for n participants, of whom the speaker (an index, or -1 for none) always has a cell.
 //
-// Without a screen, they share the picture in a grid, in their order; up to 25 have a place. In landscape, the screen
-// takes four fifths of the width, with up to five persons in a column at its right, the speaker on top. In portrait,
-// it takes the upper half, with up to six in a grid below. A screen without people takes all.
+// Without a screen they share the picture in a grid, in their order, at most 25. In landscape a screen takes four fifths
+// of the width, with at most five participants in a column on its right, the speaker at the top. In portrait it takes the
+// upper half, with at most six participants in a grid below. A screen without participants takes the whole picture.
 //
-// Coordinates are even, as YUV 4:2:0 needs them.
+// Coordinates are even, as YUV 4:2:0 requires.
 func Arrange(size image.Point, screen bool, n, speaker int) Arrangement {
 	a := Arrangement{Cells: make([]image.Rectangle, n)}
 	all := image.Rectangle{Max: size}

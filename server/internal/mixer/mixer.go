@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mixer makes one picture and one sound of the streams of a class, from the files that they were recorded in.
+// Package mixer composes the recorded streams of a class into one picture and one sound track.
 //
-// The sound is everybody's, each sample at its time: what is missing is silence, what is too loud is limited. The
-// picture has a cell for each person who publishes at the time, the shared screen large and the speaker beside it, and
-// names; who has the video off is a card with the name. See [Arrange] for where cells are.
+// All participants are heard, each sample at its time: gaps are silence, and a limiter prevents clipping. The picture
+// has one cell for each participant who is publishing at the time, a shared screen large with the speaker beside it, and
+// names; a participant whose video is off is a card with the name. [Arrange] defines the layout.
 //
-// ffmpeg decodes and encodes, in processes of its own; pictures are put together and sound is added here. At any time
-// there is a decoder for each picture that is seen and each sound that is heard, so memory does not grow with the
-// length of the class. An input that cannot be decoded is left out, and told of in the result.
+// ffmpeg decodes and encodes in its own processes; composing and mixing happen here. There is one decoder for each
+// visible picture and each audio track, so memory does not grow with the length of the class. An input that cannot be
+// decoded is left out, with a warning in the result.
 package mixer
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/classrec/classrec/server/internal/ffmpeg"
 )
 
-// Input is a track of a recorded file.
+// Input is one track of a recorded file.
 type Input struct {
 	File   string // below Job.Dir
 	Stream int    // the number in the file, from 0
@@ -31,16 +31,16 @@ type Input struct {
 	// Name, Teacher and Screen are as in StreamState, for streams of which there is no state.
 	Name            string
 	Teacher, Screen bool
-	// Offset is where the file's zero is in the class, and End where the file ends.
+	// Offset is the time in the class at which the file begins, and End that at which it ends.
 	Offset, End time.Duration
-	// Width and Height are those of the largest picture, of video; Resized says that there are others.
+	// Width and Height are those of the largest picture, of video, or 0 if unknown; Resized reports that others are smaller.
 	Width, Height int
 	Resized       bool
-	// Parts are the streams whose media the track has, one after the other. It has one at least.
+	// Parts are the streams that the track holds, one after the other; at least one.
 	Parts []Part
 }
 
-// Part is a stream that begins in a track.
+// Part is the beginning of a stream within a track.
 type Part struct {
 	Stream string
 	From   time.Duration // in the class
@@ -56,16 +56,16 @@ type Job struct {
 	Length      time.Duration
 	Inputs      []Input
 	States      []StreamState // by time
-	// MP4 and MP3 are the products, below Dir; an empty one is not made.
+	// MP4 and MP3 name the files to make, below Dir; an empty name omits one.
 	MP4, MP3 string
 	Logger   *slog.Logger
 }
 
-// Result is what became of a Job.
+// Result describes the outcome of a Job.
 type Result struct {
-	// MP4 and MP3 say which were made: of a class without sound there is no MP3. Sound says that the MP4 has some.
+	// MP4 and MP3 report which files were made: a class without sound has no MP3. Sound reports whether the MP4 has sound.
 	MP4, MP3, Sound bool
-	// Warnings say what was left out, and why, in words for whoever watches the recording.
+	// Warnings say what was left out and why, in sentences for viewers of the recording.
 	Warnings []string
 }
 
@@ -77,8 +77,8 @@ type mix struct {
 	speakers []speech // who speaks from when on
 }
 
-// Run does the job. An error is ffmpeg's, the disk's or the context's; then the products may be there in part. It is to be
-// called once for a Job at a time: working files have names of their own only by Prefix.
+// Run does the job. An error comes from ffmpeg, the disk or the context; partial files may then be left behind. Jobs that
+// run at the same time in one Dir need different prefixes.
 func Run(ctx context.Context, job Job) (Result, error) {
 	m := &mix{Job: job, people: newPeople(job)}
 	sound := filepath.Join(job.Dir, job.Prefix+"sound.m4a")
