@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
 		MaxDuration: 24 * time.Hour, ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 9 * time.Second,
 	}
-	if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
+	if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{}, server.RoomLimits{})); diff != "" {
 		t.Error(diff)
 	}
 	if f.LogLevel != slog.LevelInfo || f.LogFormat != "text" {
@@ -131,7 +131,7 @@ func TestSources(t *testing.T) {
 	}
 	check := func(t *testing.T, f *flags) {
 		t.Helper()
-		if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
+		if diff := cmp.Diff(want, f.config(), cmpopts.IgnoreUnexported(server.Config{}, server.RoomLimits{})); diff != "" {
 			t.Error(diff)
 		}
 		if f.LogLevel != slog.LevelDebug {
@@ -310,7 +310,7 @@ func TestConfig_Sample(t *testing.T) {
 	want := mustParse(t).config()
 	for _, file := range []string{out.String(), set.String()} {
 		got := mustParse(t, "--config", yamlFileOf(t, file)).config()
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(server.Config{})); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(server.Config{}, server.RoomLimits{})); diff != "" {
 			t.Errorf("(-without +with the file)\n%s", diff)
 		}
 	}
