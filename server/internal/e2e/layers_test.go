@@ -22,7 +22,7 @@ func TestLayers(t *testing.T) {
 		{chromium, session{Scalability: "L3T3_KEY", Codec: "video/VP9"}},
 	} {
 		t.Run(tt.publisher+tt.Scalability, func(t *testing.T) {
-			tt.Width, tt.Height, tt.FrameRate = 1280, 720, 15
+			tt.Width, tt.Height, tt.FrameRate = 960, 540, 15 // the least of which Chromium makes three qualities
 			s := newMediaServer(t, tt.publisher)
 			p := startPublisher(t, s, tt.publisher)
 			p.proxy.through(endpoint("room", "u"), impair.Config{})

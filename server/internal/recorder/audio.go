@@ -71,7 +71,7 @@ func quietByte(codec string) (b byte, ok bool) {
 	case codecPCMA:
 		return 0xd5, true
 	case codecG722:
-		return 0xfa, true
+		return 0xff, true // -84 dB as ffmpeg decodes it, -59 dB after a tone; 0xfa, which an encoder sends, has an offset of -44 dB
 	}
 	return 0, false
 }

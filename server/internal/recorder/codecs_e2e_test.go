@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
+	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 
 	"github.com/classrec/classrec/server/internal/recorder"
 )
@@ -37,6 +40,7 @@ func TestE2E_Codecs(t *testing.T) {
 		"H265 with B-frames":      {"-c:v libx265 -preset ultrafast -x265-params log-level=none:pools=1:frame-threads=1:keyint=25:bframes=3:b-adapt=0:rc-lookahead=4", "video/H265"},
 		"VP8":                     {"-c:v libvpx -deadline good -cpu-used 5 -threads 1 -g 25 -lag-in-frames 0", "video/VP8"},
 		"VP9":                     {"-c:v libvpx-vp9 -deadline good -cpu-used 5 -threads 1 -g 25 -lag-in-frames 0 -strict experimental", "video/VP9"},
+		"AV1":                     {"-c:v libaom-av1 -cpu-used 8 -usage realtime -threads 1 -g 25 -lag-in-frames 0", "video/AV1"},
 		"PCMU":                    {"-c:a pcm_mulaw -ar 8000 -ac 1", "audio/PCMU"},
 		"PCMA":                    {"-c:a pcm_alaw -ar 8000 -ac 1", "audio/PCMA"},
 		"G722":                    {"-c:a g722 -ar 16000 -ac 1", "audio/G722"},
@@ -49,19 +53,27 @@ func TestE2E_Codecs(t *testing.T) {
 				info.Kind, info.ClockRate, info.Channels = recorder.Audio, 8000, 1
 			}
 			ref, out := filepath.Join(dir, "ref.mkv"), filepath.Join(dir, "out")
-			packets := sentByFFmpeg(t, strings.Fields(tt.encode), info.Kind, ref)
+			var packets []*rtp.Packet
+			if tt.mime == "video/AV1" { // which ffmpeg does not packetize
+				packets = sentByPion(t, strings.Fields(tt.encode), ref)
+			} else {
+				packets = sentByFFmpeg(t, strings.Fields(tt.encode), info.Kind, ref)
+			}
 			files := recorded(t, recorder.Options{Dir: out, Type: recorder.TypeList}, info, packets)
 			if len(files) != 1 {
 				t.Fatalf("files %v", files)
 			}
 			sameMedia(t, ref, in(out, files[0]), info.Kind)
-			if info.Kind == recorder.Audio {
-				return
-			}
 			mp4 := filepath.Join(dir, "mp4")
 			files = recorded(t, recorder.Options{Dir: mp4, Type: recorder.TypeList, Format: recorder.MP4}, info, packets)
-			if tt.mime == "video/H264" || tt.mime == "video/H265" { // copied
+			switch tt.mime {
+			case "video/H264", "video/H265", "video/AV1": // copied
 				sameMedia(t, ref, in(mp4, files[0]), info.Kind)
+			default:
+				p := probe(t, in(mp4, files[0]))
+				if len(p.Streams) != 1 || p.Streams[0].CodecName != map[recorder.Kind]string{recorder.Video: "h264", recorder.Audio: "aac"}[info.Kind] {
+					t.Errorf("MP4 has %+v", p.Streams)
+				}
 			}
 		})
 	}
@@ -130,6 +142,34 @@ func sentByFFmpeg(t *testing.T, encode []string, kind recorder.Kind, ref string)
 		t.Fatalf("ffmpeg: %v: %s", err, stderr.String())
 	}
 	return packets
+}
+
+// sentByPion is sentByFFmpeg with pion's payloader.
+func sentByPion(t *testing.T, encode []string, ref string) (packets []*rtp.Packet) {
+	t.Helper()
+	args := append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=3"}, encode...)
+	tool(t, "ffmpeg", append(args, ref)...)
+	tool(t, "ffmpeg", "-v", "error", "-i", ref, "-c", "copy", "-f", "ivf", ref+".ivf")
+	file := must[*os.File](t)(os.Open(ref + ".ivf"))
+	defer file.Close()
+	reader, _, err := ivfreader.NewWith(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := uint16(0)
+	for i := uint32(0); ; i++ {
+		unit, _, err := reader.ParseNextFrame()
+		if err != nil {
+			return packets
+		}
+		payloads := (&codecs.AV1Payloader{}).Payload(1200, unit)
+		for j, payload := range payloads {
+			packets = append(packets, &rtp.Packet{Header: rtp.Header{
+				Version: 2, SequenceNumber: seq, Timestamp: i * 3600, Marker: j == len(payloads)-1,
+			}, Payload: payload})
+			seq++
+		}
+	}
 }
 
 // sameMedia compares what two files decode to.
