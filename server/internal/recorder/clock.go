@@ -32,7 +32,7 @@ const (
 	settling        = 2 * time.Second
 	settlingDivisor = 4
 	// Sender reports that differ from the arrival of the packets by more than this are not believed.
-	maxReportError = time.Second
+	maxReportError = 5 * time.Second
 	// Nor are such that move a track's clock by more than this against the report before.
 	maxReportStep = 100 * time.Millisecond
 	// A frame may not be stamped later than it came plus this much, nor earlier than it came minus maxBehind.
@@ -72,6 +72,8 @@ func (m *slidingMin) min() time.Duration {
 // source time: the true offset plus the delay of that packet.
 type offsetFilter struct {
 	long, short slidingMin
+	// steady says that the source's clock does not pause: a delay that lasts is the network's.
+	steady bool
 }
 
 func newOffsetFilter() offsetFilter {
@@ -80,11 +82,13 @@ func newOffsetFilter() offsetFilter {
 
 func (f *offsetFilter) add(arrival, sample time.Duration) {
 	if f.long.ok && sample > f.long.min()+impossibleDelay {
+		steady := f.steady
 		*f = newOffsetFilter()
+		f.steady = steady
 	}
 	f.long.add(arrival, sample)
 	f.short.add(arrival, sample)
-	if f.short.hasPrev && f.short.min() > f.long.min()+sustainedDelay {
+	if !f.steady && f.short.hasPrev && f.short.min() > f.long.min()+sustainedDelay {
 		short := f.short
 		*f = newOffsetFilter()
 		f.long.add(arrival, short.min())
@@ -107,7 +111,11 @@ func (s *senderClock) arrived(at time.Duration) { s.newest.Store(int64(at)) }
 // lastPacket is when the newest packet of the sender came, by the recording's clock.
 func (s *senderClock) lastPacket() time.Duration { return time.Duration(s.newest.Load()) }
 
-func newSenderClock() *senderClock { return &senderClock{filter: newOffsetFilter()} }
+func newSenderClock() *senderClock {
+	s := &senderClock{filter: newOffsetFilter()}
+	s.filter.steady = true
+	return s
+}
 
 // since converts an NTP time to the sender's clock. Nonsense is refused: a clock two days off the first report.
 func (s *senderClock) since(ntp time.Time) (time.Duration, bool) {
