@@ -252,9 +252,43 @@ type RecordListItem struct {
 	PlaybackMP4      Scalar `json:"videoplayback_mp4,omitzero"`
 	PlaybackM4A      Scalar `json:"videoplayback_m4a,omitzero"`
 	// What follows is an extension of the embedded room server; TalkCloud does not send it.
-	Files    RecordFiles    `json:"files,omitempty"`
+	// Files not nil, maybe empty, says that this is all: the recording is finished.
+	Files    RecordFiles    `json:"files,omitzero"`
 	Gaps     RecordGaps     `json:"gaps,omitempty"`
 	Warnings RecordWarnings `json:"warnings,omitempty"`
+}
+
+// paths are the fields with the address of a file, https before http, best first.
+func (r *RecordListItem) paths() []*Scalar {
+	return []*Scalar{
+		&r.HTTPSPlayPathMP4, &r.PlayPathMP4, &r.HTTPSPlayPath, &r.PlayPath, &r.HTTPSPlayPathM4A, &r.PlayPathM4A,
+		&r.PlaybackMP4, &r.PlaybackM4A,
+	}
+}
+
+// URLs returns the addresses of the files: those of Files, or else one of each kind of play path, by
+// https where there is one.
+func (r *RecordListItem) URLs() []string {
+	var urls []string
+	for _, f := range r.Files {
+		urls = append(urls, f.URL)
+	}
+	if len(urls) > 0 {
+		return urls
+	}
+	for _, paths := range [][]Scalar{
+		{r.HTTPSPlayPathMP4, r.PlayPathMP4, r.PlaybackMP4},
+		{r.HTTPSPlayPath, r.PlayPath},
+		{r.HTTPSPlayPathM4A, r.PlayPathM4A, r.PlaybackM4A},
+	} {
+		for _, path := range paths {
+			if u := path.String(); u != "" {
+				urls = append(urls, u)
+				break
+			}
+		}
+	}
+	return urls
 }
 
 // RecordFiles decodes from an array of files, and anything else as none.

@@ -66,6 +66,9 @@ type call struct {
 	url    *url.URL
 	form   url.Values // nil is a GET
 	scrub  *scrubber
+	cut    bool // of an answer that is too large, its beginning is taken
+
+	tooLarge bool // it was
 }
 
 // errorf makes an error of this call.
@@ -116,8 +119,10 @@ func (c *Client) do(ctx context.Context, k *call) (_ []byte, err error) {
 		return nil, k.errorf(KindUnavailable, nil, "the platform answers HTTP status %d", resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
 		return nil, k.errorf(KindInternal, nil, "the platform answers HTTP status %d", resp.StatusCode)
+	case int64(len(body)) > c.cfg.MaxBodyBytes && k.cut:
+		body, k.tooLarge = body[:c.cfg.MaxBodyBytes], true
 	case int64(len(body)) > c.cfg.MaxBodyBytes:
-		return nil, k.errorf(KindInternal, nil, "the answer is larger than %d bytes", c.cfg.MaxBodyBytes)
+		return nil, k.errorf(KindInternal, ErrTooLarge, "the answer is larger than %d bytes", c.cfg.MaxBodyBytes)
 	}
 	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))), nil
 }

@@ -320,7 +320,7 @@ func TestUserRecordList(t *testing.T) {
 		})
 	}
 	for name, body := range map[string]string{
-		"a failure": `{"result":-1}`, "objects": `[{"url":"https://files.test/a"}]`, "numbers": `[1]`,
+		"a failure": `{"result":-1}`, "objects": `[{"x":"https://files.test/a"}]`, "numbers": `[1]`,
 		"a script": `["javascript:alert(1)"]`, "a file": `["file:///etc/passwd"]`, "no URL": `["https://[::"]`, "half": `["https://files.test/a`,
 		"another list": `{"result":0,"recordlist":[{}]}`,
 	} {

@@ -4,7 +4,7 @@ package talkcloud
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,10 +26,14 @@ type RecordQuery struct {
 
 // UserRecordList calls ClientAPI/getUserRecordlist and returns URLs of files, absolute and http or
 // https; they carry no signature, so treat them as secrets. No matching data is an empty list.
-// It needs the enterprise key: without one the error is [KindServerConfig]. An id that is empty
-// where it must not be, or holds "/", a control character or a dot segment, is [KindInvalidArgument].
+//
+// An answer of which only a part is understood gives that part and an error of [KindInternal] that
+// says so; every other error comes without URLs. An answer larger than [Config.MaxBodyBytes] is read
+// so far. It needs the enterprise key: without one the error is [KindServerConfig]. An id that is
+// empty where it must not be, or holds "/", a control character or a dot segment, is
+// [KindInvalidArgument].
 func (c *Client) UserRecordList(ctx context.Context, q RecordQuery) ([]string, error) {
-	k := &call{op: "list recordings", source: SourceUserRecordList, scrub: c.scrub}
+	k := &call{op: "list recordings", source: SourceUserRecordList, scrub: c.scrub, cut: true}
 	if c.cfg.EnterpriseKey == "" {
 		return nil, k.errorf(KindServerConfig, nil, "no enterprise key is configured")
 	}
@@ -66,48 +70,52 @@ func validSegment(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.ContainsRune(s, '/') && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// parseUserRecordList accepts an array of strings, null, nothing at all, and the envelope.
+// parseUserRecordList takes what is understood of an answer.
 func (c *Client) parseUserRecordList(k *call, body []byte) ([]string, error) {
-	if len(body) == 0 || string(body) == "null" {
-		return nil, nil
+	l, err := k.listing(body)
+	if err != nil {
+		return nil, err
 	}
-	if body[0] != '[' {
-		var envelope struct {
-			Result  Scalar `json:"result"`
-			Message Scalar `json:"msg"`
-			List    []any  `json:"recordlist"`
+	var urls []string
+	odd, seen := 0, map[string]bool{}
+	for _, entry := range l.entries {
+		found, ok := c.entryURLs(entry)
+		if !ok {
+			odd++
 		}
-		if err := k.decode(body, &envelope); err != nil {
-			return nil, err
-		}
-		switch n, ok := envelope.Result.Int(); {
-		case ok && n == codeNoData, ok && n == ResultOK && len(envelope.List) == 0:
-			return nil, nil
-		case ok && n == ResultOK:
-			return nil, k.errorf(KindInternal, nil, "the answer has a list of another kind")
-		default:
-			return nil, k.refused(envelope.Result, envelope.Message.String())
+		for _, u := range found {
+			if !seen[u] {
+				seen[u] = true
+				urls = append(urls, u)
+			}
 		}
 	}
-	var urls []*string
-	if !json.Valid(body) {
-		return nil, k.errorf(KindInternal, nil, "the answer is not valid JSON (%d bytes)", len(body))
+	return urls, k.oddError(odd, len(l.entries), l.broken)
+}
+
+// listing finds the list in the answer. A result that tells of no data is an
+// empty one; any other result but 0 is an error, and so is an answer without a
+// list.
+func (k *call) listing(body []byte) (listing, error) {
+	l, ok := parseListing(body)
+	l.broken = l.broken || k.tooLarge
+	switch {
+	case !ok && len(body) > 0 && body[0] == '<':
+		return listing{}, k.errorf(KindInternal, nil, "the answer is HTML, not JSON")
+	case !ok && k.tooLarge:
+		return listing{}, k.errorf(KindInternal, ErrTooLarge, "")
+	case !ok:
+		return listing{}, k.errorf(KindInternal, nil, "the answer is not a list, nor an object with one (%d bytes)", len(body))
+	case !l.judged:
+		return l, nil
 	}
-	if json.Unmarshal(body, &urls) != nil {
-		return nil, k.errorf(KindInternal, nil, "the answer is a list, but not of strings")
+	switch n, isNumber := l.result.Int(); {
+	case isNumber && n == ResultOK:
+		return l, nil
+	case isNumber && n == codeNoData, isNumber && n == -1 && l.hasList && len(l.entries) == 0:
+		return listing{hasList: true}, nil // -1 means "no data" on some list APIs: believed only with an empty list beside it
 	}
-	list := make([]string, 0, len(urls))
-	for _, text := range urls {
-		if text == nil || strings.TrimSpace(*text) == "" {
-			continue
-		}
-		u, err := c.records.Parse(strings.TrimSpace(*text))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, k.errorf(KindInternal, nil, "the answer lists something that is not an http(s) URL")
-		}
-		list = append(list, u.String())
-	}
-	return list, nil
+	return listing{}, k.refused(l.result, l.message.String())
 }
 
 // Values of recordtype in the call getrecordlist. They are not those of ClassBegin.
@@ -117,21 +125,78 @@ const (
 	RecordListMerged  = 8 // merged mp4
 )
 
-// RecordListQuery asks getrecordlist. Room is required.
+// RecordListQuery asks for recordings of a room in detail. Room is required.
 type RecordListQuery struct {
 	Room RoomID
-	// From and To bound the start of a recording; the zero time does not.
+	// From and To bound the start of a recording, to the second and including both; the zero time does
+	// not.
 	From, To time.Time
-	// RecordType is one of the RecordList constants.
+	// RecordType is one of the RecordList constants. BatchRecordList asks for all types.
 	RecordType int
 }
 
+func (q RecordListQuery) window(form url.Values) {
+	for key, at := range map[string]time.Time{"starttime": q.From, "endtime": q.To} {
+		if !at.IsZero() {
+			form.Set(key, strconv.FormatInt(at.Unix(), 10))
+		}
+	}
+}
+
+// ErrTooLarge is wrapped by the error of an answer that is larger than [Config.MaxBodyBytes].
+var ErrTooLarge = errors.New("the answer is larger than is read")
+
 // RecordList calls WebAPI/getrecordlist. Where that is not configured ([Config.RichRecordList]) it
-// returns nothing and no error. URLs in it are as the platform wrote them, and secrets.
+// returns nothing and no error. URLs in it are absolute, and secrets.
+//
+// An answer of which only a part is understood gives that part and an error of [KindInternal] that
+// says so; every other error comes without items. One that wraps [ErrTooLarge] asks for a smaller
+// window.
 func (c *Client) RecordList(ctx context.Context, q RecordListQuery) ([]RecordListItem, error) {
 	if !c.cfg.RichRecordList {
 		return nil, nil
 	}
+	k, err := c.recordListCall(q, PathGetRecordList)
+	if err != nil {
+		return nil, err
+	}
+	k.form.Set("serial", string(q.Room))
+	k.form.Set("recordtype", strconv.Itoa(q.RecordType))
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := c.parseItems(k, body)
+	return items, err
+}
+
+// BatchPageSize is how many recordings BatchRecordList asks for at a time.
+const BatchPageSize = 100
+
+// BatchRecordList calls WebAPI/batchGetRecord for a page, from 1, newest first. total is how many
+// recordings there are in all the pages, 0 where the platform does not say. Where the platform does
+// not have the call, the error is that of its answer. Otherwise it is as RecordList. The platform
+// takes a window of at most 31 days.
+func (c *Client) BatchRecordList(ctx context.Context, q RecordListQuery, page int) (items []RecordListItem, total int, err error) {
+	if !c.cfg.RichRecordList {
+		return nil, 0, nil
+	}
+	k, err := c.recordListCall(q, PathBatchGetRecord)
+	if err != nil {
+		return nil, 0, err
+	}
+	k.form.Set("serials[]", string(q.Room))
+	k.form.Set("page", strconv.Itoa(page))
+	k.form.Set("numberPage", strconv.Itoa(BatchPageSize))
+	k.form.Set("order_starttime", "desc")
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return nil, 0, err
+	}
+	return c.parseItems(k, body)
+}
+
+func (c *Client) recordListCall(q RecordListQuery, path string) (*call, error) {
 	k := &call{op: "list recordings in detail", source: SourceRecordList, scrub: c.scrub}
 	if c.cfg.EnterpriseKey == "" {
 		return nil, k.errorf(KindServerConfig, nil, "no enterprise key is configured")
@@ -139,30 +204,31 @@ func (c *Client) RecordList(ctx context.Context, q RecordListQuery) ([]RecordLis
 	if q.Room == "" {
 		return nil, k.errorf(KindInvalidArgument, nil, "no room is given")
 	}
-	k.url = c.records.JoinPath(PathGetRecordList)
-	k.form = url.Values{
-		"key":        {c.cfg.EnterpriseKey.Reveal()},
-		"serial":     {string(q.Room)},
-		"recordtype": {strconv.Itoa(q.RecordType)},
+	k.url = c.records.JoinPath(path)
+	k.form = url.Values{"key": {c.cfg.EnterpriseKey.Reveal()}}
+	q.window(k.form)
+	return k, nil
+}
+
+// parseItems takes what is understood of an answer.
+func (c *Client) parseItems(k *call, body []byte) (items []RecordListItem, total int, err error) {
+	l, err := k.listing(body)
+	if err != nil {
+		return nil, 0, err
 	}
-	for key, at := range map[string]time.Time{"starttime": q.From, "endtime": q.To} {
-		if !at.IsZero() {
-			k.form.Set(key, strconv.FormatInt(at.Unix(), 10))
+	if !l.hasList && !l.judged {
+		return nil, 0, k.errorf(KindInternal, nil, "the answer has neither a result nor a list")
+	}
+	odd := 0
+	for _, entry := range l.entries {
+		item, ok := c.parseItem(entry)
+		if !ok {
+			odd++
+		}
+		if ok || len(item.URLs()) > 0 || !item.StartTime.IsZero() {
+			items = append(items, item)
 		}
 	}
-	body, err := c.do(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	var reply RecordListReply
-	if err := k.decode(body, &reply); err != nil {
-		return nil, err
-	}
-	switch n, ok := reply.Result.Int(); {
-	case ok && n == ResultOK:
-		return reply.Records, nil
-	case ok && n == codeNoData, ok && n == -1 && reply.Records != nil && len(reply.Records) == 0:
-		return nil, nil // -1 means "no data" on some list APIs: believed only with an empty list beside it
-	}
-	return nil, k.refused(reply.Result, reply.Message.String())
+	n, _ := l.total.Int()
+	return items, int(min(max(n, 0), 1<<30)), k.oddError(odd, len(l.entries), l.broken)
 }
