@@ -50,6 +50,9 @@ type Config struct {
 	// is finished must list the same files before they count as all; default
 	// 30 s.
 	SettleTime time.Duration
+	// LateEvery is how often it is looked whether it is time to look once more for
+	// files that come late; default 5 s.
+	LateEvery time.Duration
 	// ReconcileEvery is how often the store is looked through for recordings that
 	// have outlived their deadline, and ReconcileGrace how long such a one is left
 	// to its worker; default 30 s and 1 min.
@@ -137,6 +140,7 @@ func (c Config) withDefaults() Config {
 	def(&c.PollMax, 30*time.Second)
 	def(&c.NudgeEvery, 5*time.Second)
 	def(&c.SettleTime, 30*time.Second)
+	def(&c.LateEvery, 5*time.Second)
 	def(&c.ReconcileEvery, 30*time.Second)
 	def(&c.ReconcileGrace, time.Minute)
 	def(&c.DoubtTime, time.Minute)

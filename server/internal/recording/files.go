@@ -3,12 +3,16 @@
 package recording
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
@@ -29,8 +33,16 @@ func (w *worker) poll(ctx context.Context, t *tenure, e *store.Entry) {
 		outcome := w.s.awaitFiles(t.ctx, e.Record) //nolint:contextcheck // made of ctx, it ends with the tenure too
 		return func() {
 			delete(w.polling, id)
-			if outcome != nil {
-				w.apply(ctx, id, outcome)
+			if outcome == nil {
+				return
+			}
+			if found, ok := outcome.(listed); ok { // siblings may have taken some since
+				found.files = without(found.files, w.s.siblingFiles(e.Record))
+				outcome = found
+			}
+			w.apply(ctx, id, outcome)
+			if found, ok := outcome.(listed); !ok || !found.complete {
+				w.s.late.add(w.room, id, w.s.now())
 			}
 		}
 	})
@@ -78,9 +90,11 @@ type search struct {
 	s   *Service
 	rec *storev1.Record
 
-	findings           // as last listed
-	since    time.Time // the platform has listed just these
-	told     bool      // the log knows that they cannot be fetched
+	findings                    // as last listed
+	listedIn map[int64][]string // by part: what getUserRecordlist gave of it
+	next     int                // the part that is asked for next, where there are too many to ask for all
+	since    time.Time          // the platform has listed just these
+	told     bool               // the log knows that they cannot be fetched
 }
 
 // findings are what the platform tells of a recording.
@@ -93,20 +107,20 @@ type findings struct {
 }
 
 func (f findings) listed() listed {
-	return listed{files: f.files, gaps: f.gaps, warnings: f.warnings}
+	return listed{files: f.files, gaps: f.gaps, warnings: f.warnings, complete: f.done}
 }
 
-// again looks once. changed says that the list is another one than before, and
-// done that all is listed; then err is nil when all of it can be fetched now.
+// again looks once. changed says that other files are listed than before, and
+// done that all are; then err is nil when all of them can be fetched now.
 func (l *search) again(ctx context.Context) (changed, done bool, err error) {
-	found, err := l.s.findFiles(ctx, l.rec)
+	found, err := l.find(ctx)
 	if err != nil {
 		return false, false, err
 	}
-	if changed = !sameURLs(found.files, l.files); changed {
+	if changed = !sameFiles(found.files, l.files); changed {
 		l.since = l.s.now()
 	}
-	l.findings = found // of the same URLs, the platform may tell more by now
+	l.findings = found // of the same files, the platform may tell more by now, or another URL
 	done = found.done
 	if len(found.files) > 0 && !done && found.parts >= len(l.rec.GetRecordTs()) {
 		// Without the platform's word that all is there, an answer that stays
@@ -179,34 +193,134 @@ func (l *search) fetchable(ctx context.Context) error {
 	return err
 }
 
-// findFiles asks the platform once. A class that was begun again has several
-// parts, each with files of its own.
-func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (found findings, err error) {
-	if s.cfg.RichRecordList {
-		items, err := s.items(ctx, rec.GetRecording().GetRoom())
-		if err != nil {
-			return findings{}, err
-		}
-		for _, part := range rec.GetRecordTs() { // the list may have them newest first
-			for _, item := range items {
-				if ts, ok := startTime(item); ok && ts == part {
-					found.addPart(item, time.Duration(ts-rec.GetRecordTs()[0])*time.Second)
-				}
-			}
-		}
-		if found.parts > 0 {
-			found.done = found.parts >= len(rec.GetRecordTs())
-			return found, nil
-		}
-	}
-	found.files, found.parts, err = s.findURLs(ctx, rec)
-	return found, err
+const (
+	// windowSlack is by how much the clocks of a platform's parts may differ.
+	windowSlack = time.Minute
+	// maxPartsAtOnce is for how many parts of one recording getUserRecordlist is
+	// asked in one look. More have their turn in the next looks.
+	maxPartsAtOnce = 16
+)
+
+// findFiles asks the platform once.
+func (s *Service) findFiles(ctx context.Context, rec *storev1.Record) (findings, error) {
+	l := search{s: s, rec: rec}
+	return l.find(ctx)
 }
 
-// addPart takes over what the platform tells of one part of a class, which
-// began so long after the class.
-func (f *findings) addPart(item talkcloud.RecordListItem, after time.Duration) {
-	f.parts++
+// find asks the platform once, for the time of the class. A class that was begun
+// again has several parts, each with files of its own. An answer that is
+// understood in part gives that part, and a warning; an error comes only with
+// nothing.
+func (l *search) find(ctx context.Context) (found findings, err error) {
+	if len(l.rec.GetRecordTs()) == 0 {
+		return findings{}, nil
+	}
+	if l.s.cfg.RichRecordList {
+		if err = l.findItems(ctx, &found); ctx.Err() != nil || found.done || len(found.files) > 0 {
+			return l.ownOf(found), ctx.Err()
+		}
+		found = findings{} // without a path, it is only mentioned
+	}
+	if urlErr := l.findURLs(ctx, &found); urlErr != nil && len(found.files) == 0 {
+		return findings{}, cmp.Or(urlErr, err)
+	}
+	return l.ownOf(found), nil
+}
+
+// ownOf leaves out files that are listed twice, and those of other recordings
+// that began in the same second.
+func (l *search) ownOf(found findings) findings {
+	found.files = without(once(found.files), l.s.siblingFiles(l.rec))
+	bytes := 0
+	for i, f := range found.files {
+		if bytes += proto.Size(f); bytes > maxFilesBytes {
+			found.warnings = appendWarning(found.warnings, fmt.Sprintf("the platform lists %d files; the first %d are kept", len(found.files), i))
+			found.files = found.files[:i]
+			break
+		}
+	}
+	return found
+}
+
+// siblings returns the other recordings of the room that have a part of the same
+// second, oldest name first.
+func (s *Service) siblings(rec *storev1.Record, ts int64) []*store.Entry {
+	same, _, _ := s.store.List(rec.GetTenant(), store.Filter{Room: rec.GetRecording().GetRoom(), RecordTime: ts}, store.Cursor{}, maxSameSecond)
+	same = slices.DeleteFunc(same, func(e *store.Entry) bool { return e.Record.GetId() == rec.GetId() })
+	slices.SortFunc(same, func(a, b *store.Entry) int { return cmp.Compare(a.Record.GetId(), b.Record.GetId()) })
+	return same
+}
+
+// siblingFiles returns the files that are known to be theirs.
+func (s *Service) siblingFiles(rec *storev1.Record) (files []*classrecv1.RecordingFile) {
+	for _, ts := range rec.GetRecordTs() {
+		for _, e := range s.siblings(rec, ts) {
+			files = append(files, e.Record.GetRecording().GetFiles()...)
+		}
+	}
+	return files
+}
+
+// findItems asks getrecordlist for the time of the class.
+func (l *search) findItems(ctx context.Context, found *findings) error {
+	parts := l.rec.GetRecordTs()
+	from, to := time.Unix(slices.Min(parts), 0), time.Unix(slices.Max(parts), 0)
+	if stop := l.rec.GetRecording().GetStopTime(); stop != nil && stop.AsTime().After(to) {
+		to = stop.AsTime()
+	}
+	items, err := l.s.items(ctx, l.rec.GetRecording().GetRoom(), from.Add(-windowSlack), to.Add(windowSlack))
+	if err != nil && len(items) == 0 {
+		return err
+	}
+	finished := true
+	for _, part := range parts { // the list may have them newest first
+		of := l.s.itemsOf(l.rec, part, items)
+		if len(of) > 0 {
+			found.parts++
+		}
+		for _, item := range of {
+			finished = finished && item.Files != nil
+			found.add(item, time.Duration(part-parts[0])*time.Second)
+		}
+	}
+	found.done = finished && found.parts >= len(parts)
+	if err != nil && found.parts > 0 {
+		found.warnings = appendWarning(found.warnings, public(err).Error())
+	}
+	return nil
+}
+
+// itemsOf returns the items of one part of a recording. Where several recordings
+// began in that second, each has the item of its place among them, by id, and the
+// last one what is left.
+func (s *Service) itemsOf(rec *storev1.Record, part int64, items []talkcloud.RecordListItem) (of []talkcloud.RecordListItem) {
+	for _, item := range items {
+		if ts, ok := startTime(item); ok && ts == part {
+			of = append(of, item)
+		}
+	}
+	place, others := 0, s.siblings(rec, part)
+	for _, e := range others {
+		if e.Record.GetId() < rec.GetId() {
+			place++
+		}
+	}
+	if len(others) == 0 || rec.GetId() == "" || len(of) == 0 {
+		return of
+	}
+	slices.SortStableFunc(of, func(a, b talkcloud.RecordListItem) int {
+		return cmp.Or(cmp.Compare(a.RecordTitle.String(), b.RecordTitle.String()), cmp.Compare(a.RecordID.String(), b.RecordID.String()))
+	})
+	of = of[min(place, len(of)):]
+	if place < len(others) {
+		of = of[:min(1, len(of))]
+	}
+	return of
+}
+
+// add takes over what the platform tells of one part of a class, which began so
+// long after the class.
+func (f *findings) add(item talkcloud.RecordListItem, after time.Duration) {
 	for _, file := range itemFiles(item) {
 		if file.GetStartOffset() != nil {
 			file.StartOffset = durationpb.New(file.GetStartOffset().AsDuration() + after)
@@ -217,49 +331,115 @@ func (f *findings) addPart(item talkcloud.RecordListItem, after time.Duration) {
 	f.warnings = append(f.warnings, itemWarnings(item)...)
 }
 
-// items asks getrecordlist for a room; none when it does not know the room.
-func (s *Service) items(ctx context.Context, roomID string) ([]talkcloud.RecordListItem, error) {
-	items, err := s.platform.RecordList(ctx, talkcloud.RecordListQuery{Room: talkcloud.RoomID(roomID)})
-	if err != nil && talkcloud.KindOf(err) != talkcloud.KindNotFound {
+// items asks getrecordlist for the recordings of a room that began in a time, and
+// where those are too many for one answer, batchGetRecord, or for smaller times.
+// There are none where the platform does not know the room. What is understood
+// comes with the error.
+func (s *Service) items(ctx context.Context, roomID string, from, to time.Time) (items []talkcloud.RecordListItem, odd error) {
+	query := talkcloud.RecordListQuery{Room: talkcloud.RoomID(roomID), From: from, To: to}
+	items, err := s.platform.RecordList(ctx, query)
+	switch {
+	case talkcloud.KindOf(err) == talkcloud.KindNotFound && err != nil:
+		return nil, nil
+	case !errors.Is(err, talkcloud.ErrTooLarge) || to.Sub(from) < 2*time.Second:
+		return items, err
+	}
+	if to.Sub(from) <= batchWindow {
+		if items, err = s.batch(ctx, query); err == nil {
+			return items, nil
+		}
+	}
+	middle := from.Add(to.Sub(from) / 2).Truncate(time.Second)
+	later, err := s.items(ctx, roomID, middle.Add(time.Second), to)
+	if err != nil && len(later) == 0 || ctx.Err() != nil {
 		return nil, err
+	}
+	earlier, odd := s.items(ctx, roomID, from, middle)
+	return append(later, earlier...), cmp.Or(odd, err)
+}
+
+const (
+	// batchWindow is the longest time that batchGetRecord takes.
+	batchWindow = 31 * 24 * time.Hour
+	// maxBatchPages is how many of its pages are asked for.
+	maxBatchPages = 100
+)
+
+// batch asks batchGetRecord for all pages.
+func (s *Service) batch(ctx context.Context, query talkcloud.RecordListQuery) (items []talkcloud.RecordListItem, err error) {
+	for page := 1; page <= maxBatchPages; page++ {
+		more, total, err := s.platform.BatchRecordList(ctx, query, page)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+		if len(more) < talkcloud.BatchPageSize || total > 0 && len(items) >= total {
+			return items, nil
+		}
 	}
 	return items, nil
 }
 
 // findURLs asks getUserRecordlist in both of the document's ways: by recordts
-// and room; and, where the recording has a user id of its own, by that, which
+// and room, with the user too where it would give the files of several
+// recordings; and, where the recording has a user id of its own, by that, which
 // lists all parts at once.
-func (s *Service) findURLs(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile, parts int, err error) {
-	r := rec.GetRecording()
-	var urls []string
-	for _, ts := range rec.GetRecordTs() {
-		part, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{Room: talkcloud.RoomID(r.GetRoom()), RecordTS: ts})
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(part) > 0 {
-			parts++
-		}
-		urls = append(urls, part...)
+func (l *search) findURLs(ctx context.Context, found *findings) error {
+	r, parts := l.rec.GetRecording(), l.rec.GetRecordTs()
+	if l.listedIn == nil {
+		l.listedIn = map[int64][]string{}
 	}
-	if len(urls) == 0 && r.GetUserId() != "" && rec.GetOwnUserId() {
-		own, err := s.platform.UserRecordList(ctx, talkcloud.RecordQuery{UserID: talkcloud.UserID(r.GetUserId())})
-		if err != nil {
-			return nil, 0, err
+	var odd error
+	for range min(len(parts), maxPartsAtOnce) {
+		ts := parts[l.next%len(parts)]
+		query := talkcloud.RecordQuery{Room: talkcloud.RoomID(r.GetRoom()), RecordTS: ts}
+		if l.rec.GetOwnUserId() && len(l.s.siblings(l.rec, ts)) > 0 {
+			query.UserID = talkcloud.UserID(r.GetUserId())
 		}
-		urls, parts = own, len(rec.GetRecordTs())
+		urls, err := l.s.platform.UserRecordList(ctx, query)
+		if err != nil && len(urls) == 0 {
+			return err
+		}
+		odd = cmp.Or(odd, err)
+		l.listedIn[ts] = urls
+		l.next++
 	}
+	for _, ts := range parts {
+		if len(l.listedIn[ts]) > 0 {
+			found.parts++
+		}
+		found.addURLs(l.listedIn[ts])
+	}
+	if len(found.files) == 0 && r.GetUserId() != "" && l.rec.GetOwnUserId() {
+		urls, err := l.s.platform.UserRecordList(ctx, talkcloud.RecordQuery{UserID: talkcloud.UserID(r.GetUserId())})
+		if err != nil && len(urls) == 0 {
+			return err
+		}
+		odd = cmp.Or(odd, err)
+		found.addURLs(urls)
+		found.parts = len(parts)
+	}
+	if odd != nil && len(found.files) > 0 {
+		found.warnings = appendWarning(found.warnings, public(odd).Error())
+	}
+	return nil
+}
+
+func (f *findings) addURLs(urls []string) {
 	for _, u := range urls {
-		files = append(files, &classrecv1.RecordingFile{Url: u})
+		f.files = append(f.files, &classrecv1.RecordingFile{Url: u})
 	}
-	return files, parts, nil
 }
 
-// startTime returns when the recording of an entry began, in Unix seconds.
+// startTime returns when the recording of an entry began, in Unix seconds: its
+// starttime, or else its title, whether they are in seconds or milliseconds.
 func startTime(item talkcloud.RecordListItem) (ts int64, ok bool) {
-	return item.StartTime.Int()
-}
-
-func sameURLs(a, b []*classrecv1.RecordingFile) bool {
-	return slices.EqualFunc(a, b, func(a, b *classrecv1.RecordingFile) bool { return a.GetUrl() == b.GetUrl() })
+	for _, field := range []talkcloud.Scalar{item.StartTime, item.RecordTitle} {
+		if n, isNumber := field.Int(); isNumber {
+			if at, known := talkcloud.Timestamp(n).Time(); known {
+				return at.Unix(), true
+			}
+		}
+	}
+	return 0, false
 }

@@ -3,7 +3,6 @@
 package recording
 
 import (
-	"cmp"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -35,14 +34,8 @@ func itemFiles(item talkcloud.RecordListItem) []*classrecv1.RecordingFile {
 	if len(files) > 0 {
 		return files
 	}
-	for _, either := range [][2]talkcloud.Scalar{
-		{item.HTTPSPlayPathMP4, item.PlayPathMP4},
-		{item.HTTPSPlayPath, item.PlayPath},
-		{item.HTTPSPlayPathM4A, item.PlayPathM4A},
-	} {
-		if u := cmp.Or(either[0].String(), either[1].String()); u != "" {
-			files = append(files, &classrecv1.RecordingFile{Url: u})
-		}
+	for _, u := range item.URLs() {
+		files = append(files, &classrecv1.RecordingFile{Url: u})
 	}
 	return files
 }

@@ -89,12 +89,11 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 	if err := s.store.Sync(ctx); err != nil {
 		return nil, public(err)
 	}
-	var foreign []foreignRecording
-	var missing error                             // why the platform's part is
+	var foreign platformPart
 	if visible == nil || visible(req.GetRoom()) { // of a list over rooms, nobody knows which room it is
 		if at.Alone {
-			missing = errListAlone()
-		} else if foreign, missing, err = s.foreignInTime(ctx, req); err != nil {
+			foreign.missing = errListAlone()
+		} else if foreign, err = s.foreignInTime(ctx, req, at.Foreign, size); err != nil {
 			return nil, public(err)
 		}
 	}
@@ -104,50 +103,77 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 		filter.RecordTime = t.GetSeconds()
 	}
 	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
-	foreign = slices.DeleteFunc(foreign, func(f foreignRecording) bool { return at.Foreign != nil && !at.Foreign.before(f.key) })
+	return s.page(req, at, entries, more, foreign, size), nil
+}
 
+// maxPageBytes bounds a page: clients of gRPC take 4 MiB by default.
+const maxPageBytes = 3 << 20
+
+// page merges what the store and the platform know, from where the last page
+// ended.
+func (s *Service) page(req *classrecv1.ListRecordingsRequest, at pageToken, entries []*store.Entry, more bool, part platformPart, size int) *classrecv1.ListRecordingsResponse {
+	foreign := slices.DeleteFunc(part.found, func(f foreignRecording) bool { return at.Foreign != nil && !at.Foreign.before(f.key) })
 	page := &classrecv1.ListRecordingsResponse{}
 	next := at
-	for len(page.GetRecordings()) < size && (len(entries) > 0 || len(foreign) > 0) {
-		if len(foreign) > 0 && (len(entries) == 0 || foreign[0].key.Time > recordTS(entries[0])) {
-			page.Recordings = append(page.Recordings, foreign[0].Recording)
+	for bytes := 0; len(page.GetRecordings()) < size && (len(entries) > 0 || len(foreign) > 0); {
+		takesForeign := len(foreign) > 0 && (len(entries) == 0 || foreign[0].key.Time > recordTS(entries[0]))
+		var r *classrecv1.Recording
+		if takesForeign {
+			r = foreign[0].Recording
+		} else {
+			r = entries[0].Record.GetRecording()
+		}
+		if bytes += proto.Size(r); bytes > maxPageBytes && len(page.GetRecordings()) > 0 {
+			break
+		}
+		page.Recordings = append(page.Recordings, r)
+		if takesForeign {
 			next.Foreign = &foreign[0].key
 			foreign = foreign[1:]
 			continue
 		}
-		page.Recordings = append(page.Recordings, entries[0].Record.GetRecording())
 		next.Store = store.CursorOf(entries[0])
 		entries = entries[1:]
 	}
-	if missing != nil {
-		next.Alone, page.Incomplete = true, s.cfg.Status(missing)
+	if why := cmp.Or(part.missing, part.odd); why != nil {
+		next.Alone, page.Incomplete = part.missing != nil, s.cfg.Status(public(why))
 	}
-	if len(entries) > 0 || len(foreign) > 0 || more {
+	left := len(entries) > 0 || len(foreign) > 0 || more
+	if !left && part.older > 0 {
+		next.Foreign, left = &foreignKey{Time: part.older}, true
+	}
+	if left {
 		next.Filter = s.filterHash(req)
 		page.NextPageToken = next.String()
 	}
-	return page, nil
+	return page
 }
 
-// foreignInTime is foreign within [Config.ListTimeout]. missing is why the
-// platform could not be asked, where the rest of the list does not depend on that.
-func (s *Service) foreignInTime(ctx context.Context, req *classrecv1.ListRecordingsRequest) (found []foreignRecording, missing, err error) {
+// platformPart is what the platform lists and the store does not know, in order.
+type platformPart struct {
+	found   []foreignRecording
+	older   int64 // there may be more that began before this time, in Unix seconds; 0: not
+	missing error // why the platform says nothing
+	odd     error // what of its answer is not understood
+}
+
+// foreignInTime is foreign within [Config.ListTimeout]. Whatever the platform
+// does leaves the list incomplete, and never makes it fail; err is that of ctx.
+func (s *Service) foreignInTime(ctx context.Context, req *classrecv1.ListRecordingsRequest, after *foreignKey, size int) (part platformPart, err error) {
 	patience := s.cfg.ListTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = min(patience, time.Until(deadline)*3/4)
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	found, err = s.foreign(bounded, req)
+	part = s.foreign(bounded, req, after, size)
 	switch {
-	case err == nil || ctx.Err() != nil:
-		return found, nil, err
+	case ctx.Err() != nil:
+		return platformPart{}, ctx.Err()
 	case bounded.Err() != nil:
-		return nil, errListTimeout(err), nil
-	case talkcloud.KindOf(err) == talkcloud.KindUnavailable, talkcloud.KindOf(err) == talkcloud.KindDeadline:
-		return nil, public(err), nil
+		return platformPart{missing: errListTimeout(cmp.Or(part.missing, part.odd))}, nil
 	}
-	return nil, nil, err
+	return part, nil
 }
 
 func recordTS(e *store.Entry) int64 { return e.Record.GetRecording().GetRecordTime().GetSeconds() }
@@ -168,132 +194,266 @@ type foreignRecording struct {
 	key foreignKey
 }
 
-// foreign returns what the platform lists and the store does not know, in
-// order.
-func (s *Service) foreign(ctx context.Context, req *classrecv1.ListRecordingsRequest) ([]foreignRecording, error) {
-	query := talkcloud.RecordQuery{
-		UserID: talkcloud.UserID(req.GetUserId()), Room: talkcloud.RoomID(req.GetRoom()),
-		RecordTS: req.GetRecordTime().GetSeconds(),
+// foreign asks the platform. Where getrecordlist is asked for a room,
+// getUserRecordlist is only asked for one time or one user: it knows no windows,
+// and would tell all that ever was.
+func (s *Service) foreign(ctx context.Context, req *classrecv1.ListRecordingsRequest, after *foreignKey, size int) (part platformPart) {
+	l := lister{s: s, req: req}
+	rich := s.cfg.RichRecordList && req.GetRoom() != ""
+	plain := !rich || req.GetRecordTime() != nil || req.GetUserId() != ""
+	var items []talkcloud.RecordListItem
+	var itemsErr, urlsErr error
+	var urls []string
+	if rich {
+		to := s.now().Add(time.Hour)
+		if after != nil && !plain {
+			to = time.Unix(after.Time, 0)
+		}
+		items, part.older, itemsErr = l.items(ctx, to, size, plain)
 	}
-	urls, err := s.platform.UserRecordList(ctx, query)
-	if err != nil && talkcloud.KindOf(err) != talkcloud.KindNotFound {
-		return nil, err
-	}
-	var found []foreignRecording
-	listed := map[string]bool{}
-	if s.cfg.RichRecordList && req.GetRoom() != "" {
-		if found, err = s.foreignItems(ctx, req, urls, listed); err != nil {
-			return nil, err
+	if plain {
+		urls, urlsErr = s.platform.UserRecordList(ctx, talkcloud.RecordQuery{
+			UserID: talkcloud.UserID(req.GetUserId()), Room: talkcloud.RoomID(req.GetRoom()), RecordTS: req.GetRecordTime().GetSeconds(),
+		})
+		if talkcloud.KindOf(urlsErr) == talkcloud.KindNotFound {
+			urlsErr = nil
 		}
 	}
-	taken := func(u string) bool { return listed[u] || s.store.KnowsURL(s.cfg.Tenant, u) }
-	if urls = slices.DeleteFunc(urls, taken); len(urls) > 0 {
-		if err := s.expect(ctx, req, listed); err != nil {
-			return nil, err
-		}
-		urls = slices.DeleteFunc(urls, taken)
+	if (itemsErr != nil || !rich) && (urlsErr != nil || !plain) && len(items)+len(urls) == 0 {
+		part.missing = cmp.Or(itemsErr, urlsErr)
+		return part
 	}
-	found = append(found, s.foreignURLs(req, urls)...)
-	slices.SortFunc(found, func(a, b foreignRecording) int {
+	part.odd = cmp.Or(itemsErr, urlsErr)
+	part.found = append(l.ofItems(ctx, items, urls), l.ofURLs(ctx, urls)...)
+	slices.SortFunc(part.found, func(a, b foreignRecording) int {
 		if a.key.before(b.key) {
 			return -1
 		}
 		return 1
 	})
-	return found, nil
+	return part
 }
 
-// foreignURLs makes recordings of URLs of which the platform says nothing more.
-// Those of one room and time are one recording; of others nobody knows.
-func (s *Service) foreignURLs(req *classrecv1.ListRecordingsRequest, urls []string) []foreignRecording {
-	var found []foreignRecording
-	together := req.GetRoom() != "" && req.GetRecordTime() != nil
-	for i, u := range urls {
-		if i == 0 || !together {
-			r := s.platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds())
+// lister makes one list.
+type lister struct {
+	s     *Service
+	req   *classrecv1.ListRecordingsRequest
+	known fileIndex // what the store or the list has already
+	taken int       // recordings that were given files which came late
+}
+
+// maxTakenIn is how many recordings one list gives files that came late. Others
+// get them with the next one.
+const maxTakenIn = 20
+
+// items asks getrecordlist, from newest to oldest: for the time that is asked
+// for, or for times that grow until there are more than enough. older is where it
+// stopped.
+func (l *lister) items(ctx context.Context, to time.Time, enough int, all bool) (items []talkcloud.RecordListItem, older int64, odd error) {
+	if at := l.req.GetRecordTime(); at != nil {
+		items, odd = l.s.items(ctx, l.req.GetRoom(), at.AsTime(), at.AsTime())
+		return items, 0, odd
+	}
+	oldest := time.Unix(1e9, 0) // before the platform was
+	if !to.After(oldest) {
+		return nil, 0, nil
+	}
+	for span := batchWindow; ; span *= 32 {
+		from := to.Add(-min(span, to.Sub(oldest)))
+		more, err := l.s.items(ctx, l.req.GetRoom(), from, to)
+		items, odd = append(items, more...), cmp.Or(odd, err)
+		windows := !slices.ContainsFunc(more, func(item talkcloud.RecordListItem) bool {
+			ts, ok := startTime(item)
+			return ok && (ts < from.Unix() || ts > to.Unix())
+		})
+		switch {
+		case !windows, err != nil && len(more) == 0, !from.After(oldest), ctx.Err() != nil:
+			return items, 0, odd
+		case len(items) > enough && !all:
+			return items, from.Unix(), odd
+		}
+		to = from.Add(-time.Second)
+	}
+}
+
+// ofItems returns the unknown recordings of getrecordlist: those of one second
+// are one. Files of recordings that the store knows are theirs.
+func (l *lister) ofItems(ctx context.Context, items []talkcloud.RecordListItem, urls []string) (found []foreignRecording) {
+	known := l.s.partsIn(l.req.GetRoom())
+	byTime := map[int64]int{}
+	for _, item := range items {
+		ts, ok := startTime(item)
+		if want := l.req.GetRecordTime(); !ok || (want != nil && want.GetSeconds() != ts) {
+			continue
+		}
+		files := itemFiles(item)
+		l.known.add(once(files))
+		if entries := l.s.ofTime(known, l.req.GetRoom(), ts); len(entries) > 0 {
+			for _, e := range entries {
+				l.takeIn(ctx, e, ts, items)
+			}
+			continue
+		}
+		user := l.req.GetUserId()
+		if user != "" && !slices.ContainsFunc(files, func(f *classrecv1.RecordingFile) bool {
+			return f.GetUserId() == user || slices.Contains(urls, f.GetUrl())
+		}) {
+			continue
+		}
+		i, has := byTime[ts]
+		if !has {
+			i = len(found)
+			r := l.s.platformRecording(l.req.GetRoom(), "", ts)
 			found = append(found, foreignRecording{Recording: r})
 		}
-		addFile(found[len(found)-1].Recording, &classrecv1.RecordingFile{Url: u})
-	}
-	for i := range found {
-		found[i].key = keyOf(found[i].Recording)
+		r := found[i].Recording
+		for _, f := range without(once(files), r.GetFiles()) {
+			addFile(r, f)
+		}
+		if len(r.GetFiles()) == 0 {
+			found = found[:i]
+			continue
+		}
+		byTime[ts] = i
+		r.Gaps, r.Warnings = append(r.Gaps, itemGaps(item)...), append(r.Warnings, itemWarnings(item)...)
+		found[i].key = keyOf(r)
 	}
 	return found
 }
 
-// maxExpected is how many of the newest recordings are looked at for those
-// whose files are just being listed.
-const maxExpected = 20
+// takeIn gives a recording that is over what is listed of one of its parts.
+func (l *lister) takeIn(ctx context.Context, e *store.Entry, ts int64, items []talkcloud.RecordListItem) {
+	if !isFinal(stateOf(e)) || l.taken >= maxTakenIn {
+		return
+	}
+	var files []*classrecv1.RecordingFile
+	for _, item := range l.s.itemsOf(e.Record, ts, items) {
+		if item.Files != nil {
+			return // it was finished when it was first listed
+		}
+		files = append(files, itemFiles(item)...)
+	}
+	l.takeInFiles(ctx, e, files)
+}
 
-// unfinished returns the newest recordings of a list that are not final.
-func (s *Service) unfinished(req *classrecv1.ListRecordingsRequest) []*store.Entry {
-	filter := store.Filter{Room: req.GetRoom()}
+func (l *lister) takeInFiles(ctx context.Context, e *store.Entry, files []*classrecv1.RecordingFile) {
+	files = without(once(files), l.s.siblingFiles(e.Record))
+	known := e.Record.GetRecording().GetFiles()
+	all, fresh := merged(known, files)
+	if sameURLs(all, known) || len(fresh) == 0 && l.s.now().Sub(e.Record.GetRecording().GetUpdateTime().AsTime()) < refreshAfter {
+		return
+	}
+	l.taken++
+	l.s.takeIn(ctx, e, findings{files: files})
+}
+
+// maxKnownParts is how many of a room's newest recordings are looked through for
+// those that have several parts.
+const maxKnownParts = 1000
+
+// partsIn returns the recordings of a room by the times of their later parts.
+func (s *Service) partsIn(roomID string) map[int64][]*store.Entry {
+	parts := map[int64][]*store.Entry{}
+	newest, _, _ := s.store.List(s.cfg.Tenant, store.Filter{Room: roomID}, store.Cursor{}, maxKnownParts)
+	for _, e := range newest {
+		for i, ts := range e.Record.GetRecordTs() {
+			if i > 0 {
+				parts[ts] = append(parts[ts], e)
+			}
+		}
+	}
+	return parts
+}
+
+// ofTime returns the recordings of a room that have a part which began then.
+func (s *Service) ofTime(parts map[int64][]*store.Entry, roomID string, ts int64) []*store.Entry {
+	first, _, _ := s.store.List(s.cfg.Tenant, store.Filter{Room: roomID, RecordTime: ts}, store.Cursor{}, maxSameSecond)
+	return append(first, parts[ts]...)
+}
+
+// ofURLs makes recordings of URLs of which the platform says nothing more. Those
+// of one room and time are one recording; of others nobody knows.
+func (l *lister) ofURLs(ctx context.Context, urls []string) (found []foreignRecording) {
+	s, req := l.s, l.req
+	urls = slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return s.store.KnowsURL(s.cfg.Tenant, u) })
+	if urls = l.known.unknown(urls); len(urls) == 0 {
+		return nil
+	}
+	if at := req.GetRecordTime(); at != nil && req.GetRoom() != "" {
+		if entries := s.ofTime(s.partsIn(req.GetRoom()), req.GetRoom(), at.GetSeconds()); len(entries) > 0 {
+			l.given(ctx, entries, urls)
+			return nil
+		}
+		return []foreignRecording{foreignOf(s.platformRecording(req.GetRoom(), req.GetUserId(), at.GetSeconds()), urls...)}
+	}
+	l.knowNewest(ctx)
+	for _, u := range l.known.unknown(urls) {
+		found = append(found, foreignOf(s.platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds()), u))
+	}
+	return found
+}
+
+func foreignOf(r *classrecv1.Recording, urls ...string) foreignRecording {
+	for _, u := range urls {
+		addFile(r, &classrecv1.RecordingFile{Url: u})
+	}
+	return foreignRecording{Recording: r, key: keyOf(r)}
+}
+
+// given gives URLs of one time to the recordings of that time: what is not known
+// of any goes to the first that is over. While one of them is looked after, it
+// will have them.
+func (l *lister) given(ctx context.Context, entries []*store.Entry, urls []string) {
+	for _, e := range entries {
+		if !isFinal(stateOf(e)) {
+			return
+		}
+	}
+	files := make([]*classrecv1.RecordingFile, len(urls))
+	for i, u := range urls {
+		files[i] = &classrecv1.RecordingFile{Url: u}
+	}
+	l.takeInFiles(ctx, entries[0], files)
+}
+
+// refreshAfter is for how long new URLs of files that are known are not stored
+// because of a list: a platform that signs them anew for each answer would have
+// us write all the time.
+const refreshAfter = 10 * time.Minute
+
+const (
+	// maxExpected is how many of the newest recordings are looked at for files that
+	// are just being listed, or come late.
+	maxExpected = 20
+	// lateTime is for how long after its end files of a recording are taken for late.
+	lateTime = 2 * time.Hour
+)
+
+// knowNewest learns the files of the recordings of a list that the store knows,
+// and asks the platform for those of the newest: the store will have them soon.
+func (l *lister) knowNewest(ctx context.Context) {
+	s, filter := l.s, store.Filter{Room: l.req.GetRoom()}
 	if filter.Room == "" {
-		filter.UserID = req.GetUserId()
+		filter.UserID = l.req.GetUserId()
 	}
-	newest, _, _ := s.store.List(s.cfg.Tenant, filter, store.Cursor{}, maxExpected)
-	return slices.DeleteFunc(newest, func(e *store.Entry) bool { return isFinal(stateOf(e)) })
-}
-
-// expect marks the URLs of recordings that are not final: the store will know
-// them soon.
-func (s *Service) expect(ctx context.Context, req *classrecv1.ListRecordingsRequest, listed map[string]bool) error {
-	for _, e := range s.unfinished(req) {
-		files, _, err := s.findURLs(ctx, e.Record)
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			listed[f.GetUrl()] = true
-		}
-	}
-	return nil
-}
-
-// foreignItems returns the unknown recordings of getrecordlist, and marks the
-// URLs that they have.
-func (s *Service) foreignItems(ctx context.Context, req *classrecv1.ListRecordingsRequest, urls []string, listed map[string]bool) ([]foreignRecording, error) {
-	items, err := s.items(ctx, req.GetRoom())
-	if err != nil {
-		return nil, err
-	}
-	expected := map[int64]bool{} // the store will know their files soon
-	for _, e := range s.unfinished(req) {
-		for _, ts := range e.Record.GetRecordTs() {
-			expected[ts] = true
-		}
-	}
-	var found []foreignRecording
-	for _, item := range items {
-		ts, ok := startTime(item)
-		if want := req.GetRecordTime(); !ok || (want != nil && want.GetSeconds() != ts) {
+	newest, _, _ := s.store.List(s.cfg.Tenant, filter, store.Cursor{}, maxKnownParts)
+	for i, e := range newest {
+		r := e.Record.GetRecording()
+		recent := r.GetStopTime() == nil || s.now().Sub(r.GetUpdateTime().AsTime()) < lateTime
+		if i >= maxExpected || !recent {
+			l.known.add(r.GetFiles())
 			continue
 		}
-		if expected[ts] {
-			for _, f := range itemFiles(item) {
-				listed[f.GetUrl()] = true
-			}
-			continue
+		look := search{s: s, rec: e.Record}
+		var found findings
+		if look.findURLs(ctx, &found) != nil {
+			found = findings{}
 		}
-		r := s.platformRecording(req.GetRoom(), "", ts)
-		r.Gaps, r.Warnings = itemGaps(item), itemWarnings(item)
-		mine := req.GetUserId() == ""
-		for _, f := range itemFiles(item) {
-			if s.store.KnowsURL(s.cfg.Tenant, f.GetUrl()) {
-				continue
-			}
-			mine = mine || f.GetUserId() == req.GetUserId() || slices.Contains(urls, f.GetUrl())
-			addFile(r, f)
+		l.known.add(r.GetFiles(), found.files...)
+		if isFinal(stateOf(e)) && l.taken < maxTakenIn {
+			l.takeInFiles(ctx, e, found.files)
 		}
-		if !mine || len(r.GetUrls()) == 0 {
-			continue
-		}
-		for _, u := range r.GetUrls() {
-			listed[u] = true
-		}
-		found = append(found, foreignRecording{r, keyOf(r)})
 	}
-	return found, nil
 }
 
 // platformRecording is one that only the platform knows. A recordts of 0 is
@@ -323,7 +483,11 @@ func addFile(r *classrecv1.Recording, f *classrecv1.RecordingFile) {
 }
 
 func keyOf(r *classrecv1.Recording) foreignKey {
-	sum := sha256.Sum256([]byte(r.GetUrls()[0]))
+	path, _ := pathOf(r.GetUrls()[0]) // whatever else the platform writes around it next time
+	if path == "" || len(r.GetUrls()) == 1 && r.GetRecordTime() == nil {
+		path = r.GetUrls()[0] // it may be one of many
+	}
+	sum := sha256.Sum256([]byte(path))
 	return foreignKey{Time: r.GetRecordTime().GetSeconds(), URL: base64.RawURLEncoding.EncodeToString(sum[:12])}
 }
 

@@ -35,6 +35,12 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 		if ev.StateLost {
 			w.view.loss = emptied
 		}
+		if w.view.ours.open && w.op == nil && !w.view.ours.repeat {
+			// What had been sent may be gone with the connection. If it is not, it is in
+			// the list, which comes next: before it is published again.
+			w.view.ours.repeat = true
+			w.retry.next(w.s.now())
+		}
 		w.trouble.Store(nil)
 	case room.Disconnected:
 		w.view.contact, w.view.missed = absent, ev.At

@@ -41,6 +41,7 @@ type Service struct {
 	platform *talkcloud.Client
 	requests keyedMutex // by request id: look-up and intent are one step
 	pollers  pollers
+	late     latecomers
 	nudges   chan nudge    // for other replicas; never closed
 	looks    chan struct{} // holds one for each worker that is looking; never closed
 
@@ -94,6 +95,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { newReconciler(s).run(ctx) })
 	beside.Go(func() { s.forwardNudges(ctx) })
+	beside.Go(func() { s.lookForLate(ctx) })
 	s.supervise(ctx)
 	beside.Wait()
 

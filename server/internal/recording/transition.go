@@ -69,6 +69,13 @@ type (
 		files    []*classrecv1.RecordingFile
 		gaps     []*classrecv1.RecordingGap
 		warnings []string
+		complete bool // by the platform's word: there will be no more
+	}
+	// relisted: the platform lists other files of a recording than it did, or under
+	// other URLs; those that are new can be fetched.
+	relisted struct {
+		files    []*classrecv1.RecordingFile
+		warnings []string
 	}
 	// notListed: that was not so within the deadline. files are what it did list.
 	notListed struct {
@@ -86,6 +93,7 @@ func (roomClosed) event()  {}
 func (outOfTime) event()   {}
 func (listed) event()      {}
 func (notListed) event()   {}
+func (relisted) event()    {}
 
 // limits are the deadlines that states get: STOPPING, PROCESSING, RECORDING, and
 // RECORDING that nobody has asked for again.
@@ -183,6 +191,15 @@ func (c change) take(state classrecv1.RecordingState, ev event) bool {
 			c.Recording.Gaps = append(c.Recording.Gaps, ev.gaps...)
 			for _, w := range ev.warnings {
 				c.Recording.Warnings = appendWarning(c.Recording.Warnings, w)
+			}
+			return true
+		}
+	case relisted:
+		if isFinal(state) && c.Recording.GetName() != "" && (state == failedSt || !sameURLs(ev.files, c.Recording.GetFiles())) {
+			c.Recording.State, c.Recording.Failure = available, nil
+			c.list(ev.files)
+			for _, w := range ev.warnings {
+				c.warn(w)
 			}
 			return true
 		}

@@ -562,11 +562,11 @@ type ListRecordingsResponse struct {
 	Recordings []*Recording `protobuf:"bytes,1,rep,name=recordings,proto3" json:"recordings,omitempty"`
 	// Asks for the next page; empty after the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// Set when the platform could not be asked: why, as the error of a call says
-	// it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-	// that this service knows; what only the platform knows is missing. A list
-	// that is incomplete on one page is so on all that follow: to have the rest,
-	// begin it anew.
+	// Set when not all that the platform lists is here: why, as the error of a call
+	// says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+	// PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+	// on all pages that follow too: to have the rest, begin the list anew. Where only
+	// a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
 	Incomplete    *status.Status `protobuf:"bytes,3,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
