@@ -50,6 +50,9 @@ type Config struct {
 	// be replaced at any time; white space around it does not count. A call
 	// fails with UNAUTHENTICATED while it cannot be read.
 	TokenFile string
+	// TokenSource returns the token instead, for each call; it must be quick, and
+	// safe for concurrent use. A call fails with UNAUTHENTICATED and its error.
+	TokenSource func(ctx context.Context) (string, error)
 
 	// UserAgent comes before gRPC's own in the header. "": classrec-go.
 	UserAgent string
@@ -74,6 +77,7 @@ type Client struct {
 
 	conn     *grpc.ClientConn
 	attempts int
+	renews   bool // the token may be another one for the next call
 }
 
 const (
@@ -126,7 +130,7 @@ func Dial(target string, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", target, err)
 	}
-	c := &Client{RecordingServiceClient: classrecv1.NewRecordingServiceClient(conn), conn: conn, attempts: cfg.Attempts}
+	c := &Client{RecordingServiceClient: classrecv1.NewRecordingServiceClient(conn), conn: conn, attempts: cfg.Attempts, renews: cfg.TokenFile != "" || cfg.TokenSource != nil}
 	if c.attempts <= 0 {
 		c.attempts = defaultAttempts
 	}

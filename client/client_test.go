@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +60,13 @@ var errHang = errors.New("hang")
 // newClient returns a client of a service that plays scripts.
 func newClient(t *testing.T, scripts ...script) (*client.Client, *service) {
 	t.Helper()
+	s, address := newService(t, scripts...)
+	return mustDial(t, address, client.Config{Attempts: 2}), s
+}
+
+// newService is a service that plays scripts, and its address.
+func newService(t *testing.T, scripts ...script) (*service, string) {
+	t.Helper()
 	s := &service{scripts: make(chan script, len(scripts)), asked: make(chan *classrecv1.WatchClassBeginRequest, len(scripts)+1)}
 	for _, script := range scripts {
 		s.scripts <- script
@@ -76,7 +86,7 @@ func newClient(t *testing.T, scripts ...script) (*client.Client, *service) {
 			t.Error(err)
 		}
 	})
-	return mustDial(t, listener.Addr().String(), client.Config{Attempts: 2}), s
+	return s, listener.Addr().String()
 }
 
 // mustDial returns a client that is closed with the test.
@@ -213,6 +223,45 @@ func TestWatch_TooOld(t *testing.T) {
 	if !errors.As(last, &tooOld) || tooOld.Oldest != 812 || !errors.As(last, &call) || call.Code != codes.OutOfRange ||
 		!errors.Is(last, client.ErrSequenceTooOld) || !errors.Is(last, client.ErrOutOfRange) || status.Code(last) != codes.OutOfRange {
 		t.Errorf("%#v", last)
+	}
+}
+
+// A watch whose token has expired asks for the newest one, and goes on; it gives
+// up where there is no other, and where the newest has expired too for a while.
+func TestWatch_TokenExpires(t *testing.T) {
+	t.Parallel()
+	expired := failure(t, codes.Unauthenticated, "CREDENTIALS_EXPIRED")
+	messages := func(m ...*classrecv1.WatchClassBeginResponse) []*classrecv1.WatchClassBeginResponse { return m }
+	scripts := []script{{messages(synced(3)), expired}, {nil, expired}, {messages(event(4)), expired}, {messages(event(5)), failure(t, codes.PermissionDenied, "SCOPE_MISSING")}}
+	run := func(t *testing.T, cfg client.Config, scripts ...script) (got []string, last error) {
+		t.Helper()
+		_, address := newService(t, scripts...)
+		cfg.Attempts = 2
+		for m, err := range mustDial(t, address, cfg).Watch(t.Context(), &classrecv1.WatchClassBeginRequest{Room: "42"}, client.WatchOptions{}) {
+			if last = err; err == nil {
+				got = append(got, told(m))
+			}
+		}
+		return got, last
+	}
+	var asked atomic.Int32
+	source := func(context.Context) (string, error) { return fmt.Sprintf("token-%d", asked.Add(1)), nil }
+	got, err := run(t, client.Config{TokenSource: source}, scripts...)
+	if want := []string{"synced 3", "event 4", "event 5"}; !slices.Equal(got, want) || !errors.Is(err, client.ErrPermissionDenied) || asked.Load() != 4 {
+		t.Errorf("told %q, then %v, with %d tokens", got, err, asked.Load())
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := run(t, client.Config{TokenFile: file}, scripts...); len(got) != 3 || !errors.Is(err, client.ErrPermissionDenied) {
+		t.Errorf("with a file: told %q, then %v", got, err)
+	}
+	if got, err := run(t, client.Config{Token: "token"}, scripts...); len(got) != 1 || !errors.Is(err, client.ErrUnauthenticated) {
+		t.Errorf("with one token: told %q, then %v", got, err)
+	}
+	if _, err := run(t, client.Config{TokenSource: source}, script{nil, expired}); !errors.Is(err, client.ErrUnauthenticated) {
+		t.Errorf("expired from the beginning: %v", err)
 	}
 }
 

@@ -330,6 +330,7 @@ var (
 	errChanged    = errors.New("the file has changed meanwhile")
 	errEncoded    = errors.New("the file comes encoded, which was not asked for")
 	errStill      = errors.New("nothing came for too long")
+	errEmpty      = errors.New("the file is empty, and nobody says that it should be")
 	errScheme     = errors.New("a URL is neither http nor https")
 	errRedirected = errors.New("a redirect to another scheme")
 	errRedirects  = errors.New("too many redirects")

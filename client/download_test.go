@@ -425,6 +425,25 @@ func TestDownload_Fails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("empty, and of no known size", func(t *testing.T) {
+		t.Parallel()
+		for _, length := range []bool{true, false} {
+			s, server := newStore(t, mib)
+			s.odd = func(w http.ResponseWriter, _ *http.Request) bool {
+				if length {
+					w.Header().Set("Content-Length", "0")
+				} else {
+					w.(http.Flusher).Flush()
+				}
+				return true
+			}
+			dir := t.TempDir()
+			_, err := noService(t).Download(clienttest.Context(t), available(0, server.URL+"/a.webm"), client.DownloadOptions{Dir: dir})
+			if _, missing := os.Stat(filepath.Join(dir, "a.webm")); err == nil || !errors.Is(missing, fs.ErrNotExist) {
+				t.Errorf("length told %t: %v, %v", length, err, missing)
+			}
+		}
+	})
 	t.Run("no files", func(t *testing.T) {
 		t.Parallel()
 		files, err := noService(t).Download(clienttest.Context(t), available(0), client.DownloadOptions{Dir: t.TempDir()})

@@ -107,22 +107,34 @@ func (c Config) bearer(secure bool) (credentials.PerRPCCredentials, error) {
 	switch {
 	case c.Token != "" && c.TokenFile != "":
 		return nil, errors.New("both a token and a file with one are given")
-	case c.Token == "" && c.TokenFile == "":
+	case c.TokenSource != nil && c.Token+c.TokenFile != "":
+		return nil, errors.New("both a source of tokens and a token are given")
+	case c.Token == "" && c.TokenFile == "" && c.TokenSource == nil:
 		return nil, nil //nolint:nilnil // there is none
 	case c.Token != "" && !sendable(c.Token):
 		return nil, errors.New("the token has characters that no token has")
 	}
-	return &bearer{token: c.Token, file: c.TokenFile, secure: secure}, nil
+	return &bearer{token: c.Token, file: c.TokenFile, source: c.TokenSource, secure: secure}, nil
 }
 
 type bearer struct {
 	token, file string
+	source      func(context.Context) (string, error)
 	secure      bool
 }
 
 // GetRequestMetadata is called by gRPC for each call.
-func (b *bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+func (b *bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
 	token := b.token
+	if b.source != nil {
+		var err error
+		if token, err = b.source(ctx); err != nil {
+			return nil, status.Errorf(codes.Unauthenticated, "token source: %v", err)
+		}
+		if !sendable(token) {
+			return nil, status.Error(codes.Unauthenticated, "token source: it gave no token")
+		}
+	}
 	if b.file != "" {
 		text, err := os.ReadFile(b.file)
 		if err != nil {

@@ -163,6 +163,8 @@ func (t *transfer) expect(total int64) error {
 // check says whether the part is the whole file, now that its end has come.
 func (t *transfer) check(total int64) error {
 	switch {
+	case t.part.size == 0 && t.file.size == 0:
+		return again(errEmpty) // whoever knows the size of nothing does not know that this is all
 	case total == 0 && t.part.size < t.file.size:
 		return again(io.ErrUnexpectedEOF)
 	case t.file.size > 0 && t.part.size != t.file.size && t.part.size >= total:

@@ -41,7 +41,9 @@ type WatchOptions struct {
 // It ends when ctx does, with ctx's error as the last; or with the service's
 // error, an [*Error], when asking again is of no use: [ErrNotFound],
 // [ErrPermissionDenied], [ErrUnauthenticated], [ErrInvalidArgument] and the
-// like, [*TooOldError] when the log no longer reaches back to the sequence to
+// like; a token that has expired is asked for anew ([Config.TokenFile],
+// [Config.TokenSource]) and the watch goes on, unless no newer one comes for a
+// while. So it is with [*TooOldError] when the log no longer reaches back to the sequence to
 // resume from, [ErrSequenceUnknown] when it has lost it. What never was is not
 // waited for: before the first message it ends after [Config.Attempts] calls.
 //
@@ -65,7 +67,11 @@ func (c *Client) Watch(ctx context.Context, req *classrecv1.WatchClassBeginReque
 				return
 			}
 			d := Details(err)
-			if !mayResume(err, d) || w.received == 0 && calls >= c.attempts {
+			renews := c.renews && d.Code == codes.Unauthenticated && d.Reason == "CREDENTIALS_EXPIRED" && w.received > 0 && w.expired < maxExpired
+			if renews {
+				w.expired++
+			}
+			if !renews && !mayResume(err, d) || w.received == 0 && calls >= c.attempts {
 				yield(nil, toError(ctx, err))
 				return
 			}
@@ -81,6 +87,10 @@ func (c *Client) Watch(ctx context.Context, req *classrecv1.WatchClassBeginReque
 		}
 	}
 }
+
+// maxExpired is how many calls in a row are made with a credential that has
+// expired: whoever renews it may be a little late.
+const maxExpired = 10
 
 // mayResume says whether a watch that ended so may be asked for again.
 func mayResume(err error, d ErrorDetails) bool {
@@ -106,6 +116,7 @@ type watch struct {
 	yield    func(*classrecv1.WatchClassBeginResponse, error) bool
 	received uint64 // messages, in all
 	cut      bool   // and nothing has come since
+	expired  int    // calls in a row that ended since the credential had expired
 	stopped  bool   // by whoever ranges
 }
 
@@ -134,6 +145,7 @@ func (w *watch) once(ctx context.Context) error {
 			return heard(ctx, err)
 		}
 		w.received++
+		w.expired = 0
 		if w.cut {
 			w.cut = false
 			if w.opts.Resumed != nil {

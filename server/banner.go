@@ -78,3 +78,12 @@ func (s *Server) tryCurl() string {
 func (s *Server) tryGRPCurl() string {
 	return `grpcurl -plaintext -d '{"room":"42"}' ` + dialable(s.GRPCAddr()) + " classrec.v1.RecordingService/ListRecordings"
 }
+
+// Reload reads again what is read again when it changes, now: the files of TLS.
+// API tokens are looked at every second, and the files of rooms and webhooks only
+// at the start. Nothing ends: not a class, a call or a connection.
+func (s *Server) Reload() {
+	s.tls.reload()
+	s.roomTLS.reload()
+	s.cfg.Logger.Info("files are read again", "part", "TLS")
+}

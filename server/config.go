@@ -57,7 +57,7 @@ type Config struct {
 	FilesBaseURL string
 
 	// PublicFiles lets whoever knows a file's URL read it. Otherwise URLs are
-	// signed where recordings are given out, and expire after FileLinkTTL (0: 1
+	// signed where recordings are given out, and expire after FileLinkTTL (0: 6
 	// h); without such a link, a credential with the scope list that sees the room
 	// is needed. Embedded platform only.
 	PublicFiles bool
@@ -257,7 +257,7 @@ func (c Config) withDefaults() Config {
 	c.NATSReplicas = cmp.Or(c.NATSReplicas, 3)
 	c.EventRetention = cmp.Or(c.EventRetention, 720*time.Hour)
 	c.EventRetentionBytes = cmp.Or(c.EventRetentionBytes, 1<<30)
-	c.FileLinkTTL = cmp.Or(c.FileLinkTTL, time.Hour)
+	c.FileLinkTTL = cmp.Or(c.FileLinkTTL, 6*time.Hour)
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 6*time.Second)
 	c.MaxRecordings = cmp.Or(c.MaxRecordings, 5000)
 	c.MaxRooms = cmp.Or(c.MaxRooms, 10_000)

@@ -66,6 +66,7 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // without sockets and TLS.
 func (s *Server) openRoomServer(_ context.Context, log *slog.Logger, key talkcloud.Secret) (dialFunc, error) {
 	secured, err := openRoomTLS(s.cfg, time.Now())
+	s.roomTLS = secured
 	if err != nil {
 		return nil, err
 	}

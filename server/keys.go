@@ -39,7 +39,7 @@ func enterpriseKey(cfg Config, t tenantConfig) (talkcloud.Secret, error) {
 		}
 		return talkcloud.Secret(key), nil
 	}
-	key, err := keptSecret(cfg.path("enterprise.key"), 8) // 16 characters, as the vendor's have
+	key, err := keptSecret(cfg.path("enterprise.key"), 8, cfg.path("room")) // 16 characters, as the vendor's have
 	return talkcloud.Secret(key), err
 }
 
@@ -47,7 +47,7 @@ func enterpriseKey(cfg Config, t tenantConfig) (talkcloud.Secret, error) {
 func sealingKey(cfg Config) (recording.Key, error) {
 	var key recording.Key
 	path, flag := cfg.path("seal.key"), ""
-	read := func() (string, error) { return keptSecret(path, len(key)) }
+	read := func() (string, error) { return keptSecret(path, len(key), cfg.path("store")) }
 	if cfg.SealKeyFile != "" { // several processes share it: none of them makes it
 		path, flag = cfg.SealKeyFile, "--seal-key-file: "
 		read = func() (string, error) { text, err := os.ReadFile(path); return strings.TrimSpace(string(text)), err }
@@ -63,14 +63,20 @@ func sealingKey(cfg Config) (recording.Key, error) {
 }
 
 // keptSecret reads the text of a file, or makes it: so many random bytes in
-// hex.
-func keptSecret(path string, size int) (string, error) {
+// hex. It makes none beside data that was made with another, which has been lost
+// then: where one of the directories has something in it.
+func keptSecret(path string, size int, data ...string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
 		return strings.TrimSpace(string(text)), nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
+	}
+	for _, dir := range data {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+			return "", fmt.Errorf("%s is missing or empty, and %s has data that was made with it: put it back from a backup, or move the data away", path, dir)
+		}
 	}
 	secret := make([]byte, size)
 	if _, err := rand.Read(secret); err != nil {

@@ -8,10 +8,12 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/classrec/classrec/server"
+	"github.com/classrec/classrec/server/internal/apitest"
 )
 
 func mustCertificate(t *testing.T, cfg server.Config, now time.Time) tls.Certificate {
@@ -65,5 +67,42 @@ func TestCertificate(t *testing.T) {
 	}
 	if _, err := server.Certificate(cfg, now); err == nil {
 		t.Error("garbage was taken")
+	}
+}
+
+// A key that is missing or empty beside what was made with it is not made anew:
+// that would lose what it has sealed, silently.
+func TestKeys_Lost(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"seal.key", "enterprise.key"} {
+		for _, how := range []string{"missing", "empty"} {
+			t.Run(key+" "+how, func(t *testing.T) {
+				t.Parallel()
+				s := apitest.New(t)
+				s.Must(t, apitest.Call{Name: apitest.Start, Request: `{"room":"42"}`})
+				s.Must(t, apitest.Call{Name: apitest.Stop, Request: `{"room":"42"}`})
+				s.Stop()
+				path := filepath.Join(s.Dir(), key)
+				kept, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if how == "missing" {
+					err = os.Remove(path)
+				} else {
+					err = os.WriteFile(path, nil, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := server.New(t.Context(), apitest.Config(s.Dir())); err == nil || !strings.Contains(err.Error(), key) {
+					t.Errorf("it starts, with %v", err)
+				}
+				if err := os.WriteFile(path, kept, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s.Start() // with the key it is as before
+			})
+		}
 	}
 }

@@ -69,6 +69,7 @@ type Server struct {
 	auth       *auth.Authenticator
 	tls        *tlsFiles  // nil in plain text
 	links      *fileLinks // nil where files are another platform's
+	roomTLS    *tlsFiles  // of the embedded platform; nil without
 	grpc       *grpcServer
 	admin      *grpcServer // nil where it is not served
 }
@@ -245,6 +246,9 @@ func closeListener(l net.Listener) error {
 }
 
 func (s *Server) openStore(ctx context.Context) (err error) {
+	if s.sealingKey, err = sealingKey(s.cfg); err != nil { // before there is anything that it may have sealed
+		return err
+	}
 	cfg := store.Config{
 		LeaseTTL:     s.cfg.LeaseTTL,
 		Retention:    store.Retention{Age: max(s.cfg.EventRetention, 0), Bytes: max(s.cfg.EventRetentionBytes, 0)},
@@ -258,11 +262,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		flag = "--nats"
 		cfg.NATSURL, cfg.Replicas = s.cfg.NATS, s.cfg.NATSReplicas
 		cfg.NATSCredsFile, cfg.NATSCAFile = s.cfg.NATSCredsFile, s.cfg.NATSCAFile
-		key, err := sealingKey(s.cfg)
-		if err != nil {
-			return err
-		}
-		cfg.Fingerprint = key.Fingerprint()
+		cfg.Fingerprint = s.sealingKey.Fingerprint()
 	}
 	if s.store, err = store.Open(ctx, cfg); err != nil {
 		return fmt.Errorf("%s: %w", flag, err)

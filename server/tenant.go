@@ -31,9 +31,6 @@ type tenant struct {
 
 // openTenants makes what is each tenant's own.
 func (s *Server) openTenants(ctx context.Context) (err error) {
-	if s.sealingKey, err = sealingKey(s.cfg); err != nil {
-		return err
-	}
 	process := admission.NewProcess(s.cfg.limits())
 	for _, cfg := range s.cfg.tenants {
 		t := &tenant{tenantConfig: cfg, admission: process.Tenant(cfg.limits)}

@@ -125,6 +125,20 @@ func (t *tlsFiles) now() *tls.Config {
 	return t.current
 }
 
+// reload reads the files now, whether or not they have changed; what cannot be
+// read leaves what was read before.
+func (t *tlsFiles) reload() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stamps = [3]fileStamp{}
+	if err := t.load(); err != nil {
+		t.log.Error("the files of TLS cannot be read; what was read before stays", "error", err)
+	}
+}
+
 // grpc are the credentials of gRPC servers; nil for plain text.
 func (t *tlsFiles) grpc() credentials.TransportCredentials {
 	if t == nil {

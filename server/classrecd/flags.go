@@ -55,7 +55,7 @@ type serverFlags struct {
 	FilesBaseURL string `name:"files-base-url" placeholder:"URL" help:"What URLs of recorded files begin with, where it is not http://HTTP-LISTEN/files." group:"api"`
 
 	PublicFiles     bool          `name:"public-files" help:"Let whoever knows a file's URL read it, for ever. Otherwise URLs are signed and expire." group:"auth"`
-	FileLinkTTL     time.Duration `name:"file-link-ttl" default:"1h" placeholder:"DURATION" help:"How long the signed URL of a file is good (${default})." group:"auth"`
+	FileLinkTTL     time.Duration `name:"file-link-ttl" default:"6h" placeholder:"DURATION" help:"How long the signed URL of a file is good (${default})." group:"auth"`
 	FileLinkKeyFile string        `name:"file-link-key-file" placeholder:"FILE" help:"The key that signs URLs of files, 32 bytes in hex; the same for a --platform-only process and its replicas, which need its --files-base-url too. Without: one is made and kept in --data-dir." group:"auth"`
 
 	DataDir string `name:"data-dir" default:"./data" placeholder:"DIR" help:"Keeps everything: the log, recordings, keys (${default})." group:"store"`

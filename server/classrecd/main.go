@@ -39,6 +39,8 @@ func (serveCommand) Run(flags *serverFlags) error {
 }
 
 func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from the beginning: it ends nothing
 	cfg := flags.config()
 	cfg.Logger = flags.logger(stderr)
 	play, err := flags.rehearse(&cfg)
@@ -54,6 +56,7 @@ func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 	} else {
 		s.LogStart(flags.loudLogger(stderr))
 	}
+	defer reloadAtHangup(s, hangups)()
 	if play == nil {
 		err = s.Run(ctx)
 	} else {
@@ -61,6 +64,23 @@ func serve(ctx context.Context, flags *serverFlags, stderr *os.File) error {
 	}
 	cfg.Logger.Info("classrec is down")
 	return err
+}
+
+// reloadAtHangup has the server read its files again at each SIGHUP, which ends
+// nothing, until stop is called.
+func reloadAtHangup(s *server.Server, hangups chan os.Signal) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			s.Reload()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 func (f *serverFlags) logger(w io.Writer) *slog.Logger {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -399,6 +400,27 @@ func TestSIGTERM_WhilePlatformHangs(t *testing.T) {
 		t.Errorf("goes on as %v", got)
 	}
 	next.terminate(t)
+}
+
+// SIGHUP ends nothing: the class goes on, and so does the process.
+func TestSIGHUP(t *testing.T) {
+	t.Parallel()
+	d := startDaemon(t, t.TempDir())
+	r := d.mustStart(t, &classrecv1.StartRecordingRequest{Room: "42"})
+	for range 3 {
+		if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for begin := time.Now(); !strings.Contains(d.log.text(), "files are read again"); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatalf("nothing is said of it:\n%s", d.log.text())
+		}
+	}
+	d.await(t, r.GetName(), "the class to go on", func(r *classrecv1.Recording) bool {
+		return r.GetState() == classrecv1.RecordingState_RECORDING_STATE_RECORDING
+	})
+	d.terminate(t)
 }
 
 // Who has no patience sends a second signal.

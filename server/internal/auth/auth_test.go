@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -104,6 +105,36 @@ func (is *issuer) token(t *testing.T, id string, key *ecdsa.PrivateKey, expires 
 		t.Fatal(err)
 	}
 	return auth.Credentials{Authorization: []string{"Bearer " + text}}
+}
+
+// A token with an extension that is not understood is refused, whatever its
+// signature is (RFC 7515 section 4.1.11).
+func TestJWT_Critical(t *testing.T) {
+	t.Parallel()
+	is := newIssuer(t)
+	key := is.keys["one"]
+	a, err := auth.New(is.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, header := range map[string]map[string]any{
+		"none": nil, "unknown": {"crit": []string{"x"}, "x": 1}, "b64": {"crit": []string{"b64"}, "b64": true}, "empty": {"crit": []string{}},
+		"no list": {"crit": "x"}, "null": {"crit": nil},
+	} {
+		token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+			"iss": "https://issuer.example", "aud": "classrec", "sub": "me", "scope": "list", "exp": time.Now().Add(time.Hour).Unix(),
+		})
+		token.Header["kid"] = "one"
+		maps.Copy(token.Header, header)
+		text, err := token.SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Authenticate(t.Context(), auth.Credentials{Authorization: []string{"Bearer " + text}})
+		if (err == nil) != (header == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func (is *issuer) config() auth.Config {

@@ -155,8 +155,12 @@ func (a *Authenticator) jwt(ctx context.Context, text string) (Grant, error) {
 		return Grant{}, errInvalid()
 	}
 	var unproved jwt.RegisteredClaims
-	if _, _, err := jwt.NewParser().ParseUnverified(text, &unproved); err != nil {
+	unverified, _, err := jwt.NewParser().ParseUnverified(text, &unproved)
+	if err != nil {
 		return Grant{}, errInvalid()
+	}
+	if _, has := unverified.Header["crit"]; has {
+		return Grant{}, errInvalid() // no extension is understood here: RFC 7515 section 4.1.11
 	}
 	is, ok := a.issuers[unproved.Issuer]
 	if !ok {
@@ -164,7 +168,7 @@ func (a *Authenticator) jwt(ctx context.Context, text string) (Grant, error) {
 	}
 	claims := jwt.MapClaims{}
 	var noKeys error
-	_, err := is.parser.ParseWithClaims(text, claims, func(token *jwt.Token) (any, error) {
+	_, err = is.parser.ParseWithClaims(text, claims, func(token *jwt.Token) (any, error) {
 		kid, _ := token.Header["kid"].(string)
 		keys, err := is.keys.find(ctx, kid, token.Method.Alg())
 		if refusal := (*Error)(nil); errors.As(err, &refusal) || ctx.Err() != nil {

@@ -4,8 +4,11 @@ package conformance
 
 import "strings"
 
-// FileA and FileB are the files that most lists name.
-const FileA, FileB = "https://files.test/a.mp4", "https://files.test/b.mp4"
+// The files that most lists name.
+const (
+	FileA = "https://files.test/a.mp4"
+	FileB = "https://files.test/b.mp4"
+)
 
 // List is an answer of getUserRecordlist, and what has to be understood of it.
 type List struct {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -40,7 +41,7 @@ func newAPI(ctx context.Context, conn grpc.ClientConnInterface, errs *errorWrite
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {
 			return metadata.Join(auth.Forward(r), traceContext(r))
 		}),
-		runtime.WithMiddlewares((&queryCheck{errs: errs}).middleware),
+		runtime.WithMiddlewares((&queryCheck{errs: errs}).middleware, (&pathCheck{errs: errs}).middleware),
 	)
 	if err := classrecv1.RegisterRecordingServiceHandlerClient(ctx, mux, client); err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func newAPI(ctx context.Context, conn grpc.ClientConnInterface, errs *errorWrite
 	body := &bodyReader{limit: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout, errs: errs, next: mux}
 	// A page of another origin must not start recordings, nor have rooms joined,
 	// in a visitor's name.
-	ours, err := crossOrigin(errs, cfg.CORSOrigins, refuseSlashes(errs, body))
+	ours, err := crossOrigin(errs, cfg.CORSOrigins, refuseSlashes(errs, plainPaths(errs, body)))
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +89,30 @@ func refuseSlashes(errs *errorWriter, next http.Handler) http.Handler {
 		if strings.Contains(strings.ToUpper(r.URL.RawPath), "%2F") {
 			errs.write(w, r, 0, errField("room", fieldSlash, "ids must not contain a slash, encoded or not"))
 			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// plainPaths takes a request as other servers do: HEAD as the GET whose body
+// nobody wants, and one slash too many at the end of a path as none. Bytes that
+// are no UTF-8 in a path are no id.
+func plainPaths(errs *errorWriter, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !utf8.ValidString(r.URL.Path) {
+			errs.write(w, r, 0, errInvalid("the path is not UTF-8"))
+			return
+		}
+		path, slash := strings.CutSuffix(r.URL.Path, "/")
+		asGet := r.Method == http.MethodHead && strings.Contains(errs.routes.methods(path), http.MethodGet) && !strings.HasSuffix(path, watchVerb)
+		if slash = slash && errs.routes.methods(path) != ""; slash || asGet {
+			r = r.Clone(r.Context())
+		}
+		if slash {
+			r.URL.Path, r.URL.RawPath = path, strings.TrimSuffix(r.URL.RawPath, "/")
+		}
+		if asGet {
+			r.Method = http.MethodGet // the connection knows that there is to be no body
 		}
 		next.ServeHTTP(w, r)
 	})

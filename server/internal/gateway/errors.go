@@ -41,6 +41,7 @@ const (
 	fieldMalformed = "FIELD_MALFORMED"
 	fieldInURL     = "FIELD_IN_URL"        // has to be in a body
 	fieldSlash     = "STRING_NOT_CONTAINS" // as the service says
+	fieldContrary  = "FIELD_CONTRADICTS"   // the path says otherwise
 )
 
 // errInvalid is INVALID_ARGUMENT for no field in particular.
@@ -49,6 +50,12 @@ func errInvalid(message string) *status.Status {
 }
 
 // errField is INVALID_ARGUMENT for the named field.
+// errContradicts is of a field that the path has otherwise than the body or the
+// query.
+func errContradicts(field string) *status.Status {
+	return errField(field, fieldContrary, field+" is another one in the path: leave it out, or say the same")
+}
+
 func errField(field, reason, message string) *status.Status {
 	return withDetails(status.New(codes.InvalidArgument, message), reasonField, &errdetails.BadRequest{
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message, Reason: reason}},

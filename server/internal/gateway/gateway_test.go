@@ -182,8 +182,8 @@ func TestPages(t *testing.T) {
 		path, contentType, contains string
 		status                      int
 	}{
-		{"/", "text/html; charset=utf-8", `src="/console/main.js"`, 200},
-		{"/docs", "text/html; charset=utf-8", `src="/console/reference.js"`, 200},
+		{"/", "text/html; charset=utf-8", `src="console/main.js"`, 200},
+		{"/docs", "text/html; charset=utf-8", `src="console/reference.js"`, 200},
 		{"/console/settings.json", "application/json", `"classroom":false`, 200},
 		{"/openapi.json", "application/json", `"/v1/rooms/{room}/recordings"`, 200},
 		{"/healthz", "text/plain; charset=utf-8", "ok", 200},

@@ -3,9 +3,13 @@
 package gateway
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,15 +31,20 @@ func (q *queryCheck) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			q.errs.write(w, r, 0, errInvalid("cannot read the query: "+err.Error()))
 			return
 		}
-		if st := q.check(r, values); st != nil {
+		if st := q.check(r, values, params); st != nil {
 			q.errs.write(w, r, 0, st)
 			return
+		}
+		if restorePlus(values) {
+			r = r.Clone(r.Context())
+			r.URL.RawQuery = values.Encode()
+			r.Form = nil
 		}
 		next(w, r, params)
 	}
 }
 
-func (q *queryCheck) check(r *http.Request, values url.Values) *status.Status {
+func (q *queryCheck) check(r *http.Request, values url.Values, params map[string]string) *status.Status {
 	if len(values) == 0 {
 		return nil
 	}
@@ -44,7 +53,10 @@ func (q *queryCheck) check(r *http.Request, values url.Values) *status.Status {
 	}
 	pattern, _ := runtime.HTTPPattern(r.Context())
 	message := q.errs.routes.query(pattern.String())
-	for key := range values {
+	for key, given := range values {
+		if inPath, has := params[key]; has && slices.ContainsFunc(given, func(v string) bool { return v != inPath }) {
+			return errContradicts(key)
+		}
 		field := fieldOf(message, key)
 		if field == nil {
 			return errField(key, fieldUnknown, fmt.Sprintf("unknown query parameter %q", key))
@@ -76,4 +88,58 @@ func firstKey(values url.Values) string {
 		keys = append(keys, key)
 	}
 	return slices.Min(keys)
+}
+
+// spacedTime is a time (RFC 3339) whose plus was written as it is, and so reads
+// as a blank in a query.
+var spacedTime = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?) (\d\d:\d\d)$`)
+
+// restorePlus writes the plus of times again; changed says that there was one.
+func restorePlus(values url.Values) (changed bool) {
+	for _, list := range values {
+		for i, value := range list {
+			if spacedTime.MatchString(value) {
+				list[i], changed = spacedTime.ReplaceAllString(value, "$1+$2"), true
+			}
+		}
+	}
+	return changed
+}
+
+// pathCheck refuses a body that says otherwise than the path: the path would be
+// followed, and the body passed over in silence.
+type pathCheck struct{ errs *errorWriter }
+
+func (p *pathCheck) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		if r.Method == http.MethodPost && r.Body != nil {
+			data, err := io.ReadAll(r.Body) // bounded, and here already
+			if err != nil {
+				p.errs.write(w, r, 0, errInvalid("the body did not come whole"))
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(data))
+			if key := contradiction(data, params); key != "" {
+				p.errs.write(w, r, 0, errContradicts(key))
+				return
+			}
+		}
+		next(w, r, params)
+	}
+}
+
+// contradiction returns the field that a JSON body has otherwise than the path;
+// "" for none.
+func contradiction(data []byte, params map[string]string) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return "" // it is refused for that
+	}
+	for key, inPath := range params {
+		var given string
+		if raw, has := fields[key]; has && json.Unmarshal(raw, &given) == nil && given != "" && given != inPath {
+			return key
+		}
+	}
+	return ""
 }

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	watchPattern = "/v1/rooms/{room}/classBegin:watch"
+	watchPattern = "/v1/rooms/{room}" + watchVerb
+	watchVerb    = "/classBegin:watch"
 	lastEventID  = "Last-Event-ID"
 )
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 )
@@ -188,10 +189,26 @@ func (w *WHIP) post(rw http.ResponseWriter, r *http.Request) {
 	}
 	h := rw.Header()
 	h.Set("Content-Type", typeSDP)
-	h.Set("Location", w.cfg.SessionPath+s.id)
+	h.Set("Location", locationFor(r, w.cfg.SessionPath+s.id))
 	h.Set("ETag", s.etag)
 	rw.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(rw, answer) // a client that is gone will time out as a peer
+}
+
+// locationFor is how the answer to r names a path of ours: as it is; or, where a
+// proxy has passed the request on, which may have taken a prefix off its path,
+// with the prefix that it tells (X-Forwarded-Prefix), or else relative to the
+// request's own URL (RFC 9110 section 10.2.2).
+func locationFor(r *http.Request, path string) string {
+	if prefix := strings.TrimRight(r.Header.Get("X-Forwarded-Prefix"), "/"); strings.HasPrefix(prefix, "/") && !strings.HasPrefix(prefix, "//") {
+		return (&url.URL{Path: prefix + path}).EscapedPath()
+	}
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Via"} {
+		if r.Header.Get(name) != "" {
+			return strings.Repeat("../", max(strings.Count(r.URL.EscapedPath(), "/")-1, 0)) + strings.TrimPrefix(path, "/")
+		}
+	}
+	return path
 }
 
 // accept reads the offer and makes the peer.

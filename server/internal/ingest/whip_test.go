@@ -147,6 +147,33 @@ func TestWHIP_Endpoint(t *testing.T) {
 	}
 }
 
+// Behind a proxy that takes a prefix off the path, the session's URL is below it.
+func TestWHIP_BehindAProxy(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ header, value, request, want string }{
+		"direct":             {"", "", "/whip/room", "/whip/sessions/"},
+		"tells its prefix":   {"X-Forwarded-Prefix", "/rooms/", "/whip/room", "/rooms/whip/sessions/"},
+		"does not":           {"X-Forwarded-For", "192.0.2.1", "/whip/room", "../whip/sessions/"},
+		"a longer path":      {"Via", "1.1 proxy", "/whip/room/user", "../../whip/sessions/"},
+		"tells no prefix":    {"X-Forwarded-Prefix", "//elsewhere.example", "/whip/room", "/whip/sessions/"},
+		"tells an odd one":   {"X-Forwarded-Prefix", "https://elsewhere.example", "/whip/room", "/whip/sessions/"},
+		"tells one to quote": {"X-Forwarded-Prefix", "/a b", "/whip/room", "/a%20b/whip/sessions/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			web := newWHIP(t, ingest.Config{}, func() ingest.Handler { return newSink() })
+			headers := []string{"Content-Type", "application/sdp", "Authorization", "Bearer good"}
+			if tc.header != "" {
+				headers = append(headers, tc.header, tc.value)
+			}
+			resp, body := call(t, "POST", web.URL+tc.request, browserOffer, headers...)
+			if resp.StatusCode != http.StatusCreated || !strings.HasPrefix(resp.Header.Get("Location"), tc.want) {
+				t.Errorf("%s, location %q, want %q…: %s", resp.Status, resp.Header.Get("Location"), tc.want, body)
+			}
+		})
+	}
+}
+
 // TestWHIP_Session goes through sections 4.3 and 4.6: trickle ICE, ICE restart, the end. The requests are made in order
 // on one session.
 func TestWHIP_Session(t *testing.T) {

@@ -337,15 +337,15 @@ func (f *findings) add(item talkcloud.RecordListItem, after time.Duration) {
 // comes with the error.
 func (s *Service) items(ctx context.Context, roomID string, from, to time.Time) (items []talkcloud.RecordListItem, odd error) {
 	query := talkcloud.RecordListQuery{Room: talkcloud.RoomID(roomID), From: from, To: to}
-	items, err := s.platform.RecordList(ctx, query)
-	switch {
-	case talkcloud.KindOf(err) == talkcloud.KindNotFound && err != nil:
-		return nil, nil
-	case !errors.Is(err, talkcloud.ErrTooLarge) || to.Sub(from) < 2*time.Second:
-		return items, err
+	items, odd = s.platform.RecordList(ctx, query)
+	if talkcloud.KindOf(odd) == talkcloud.KindNotFound {
+		odd = nil
+	}
+	if !errors.Is(odd, talkcloud.ErrTooLarge) || to.Sub(from) < 2*time.Second {
+		return items, odd
 	}
 	if to.Sub(from) <= batchWindow {
-		if items, err = s.batch(ctx, query); err == nil {
+		if items, err := s.batch(ctx, query); err == nil {
 			return items, nil
 		}
 	}

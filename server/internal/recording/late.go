@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/store"
 )
 
@@ -113,9 +112,8 @@ func (s *Service) takeLate(ctx context.Context, e *store.Entry) {
 }
 
 // takeIn takes what is listed into a recording that is over: files that are new,
-// once they can be fetched, and new URLs of those that are known. It returns the
-// recording as it is then.
-func (s *Service) takeIn(ctx context.Context, e *store.Entry, found findings) *classrecv1.Recording {
+// once they can be fetched, and new URLs of those that are known.
+func (s *Service) takeIn(ctx context.Context, e *store.Entry, found findings) {
 	r := e.Record.GetRecording()
 	known := r.GetFiles()
 	files, fresh := merged(known, found.files)
@@ -126,19 +124,18 @@ func (s *Service) takeIn(ctx context.Context, e *store.Entry, found findings) *c
 			look.files = files
 		}
 		if look.fetchable(ctx) != nil {
-			return r
+			return
 		}
 	}
 	if len(files) == 0 || sameURLs(files, known) && r.GetState() != failedSt {
-		return r
+		return
 	}
-	now, changed, err := s.change(ctx, nil, r.GetRoom(), e.Record.GetId(), relisted{files: files, warnings: found.warnings})
+	_, changed, err := s.change(ctx, nil, r.GetRoom(), e.Record.GetId(), relisted{files: files, warnings: found.warnings})
 	if err != nil {
 		s.logOf(e.Record).Warn("files that came late cannot be stored", "error", err)
-		return r
+		return
 	}
 	if changed {
 		s.logOf(e.Record).Info("the platform lists the files of a recording otherwise than before", "new", len(fresh), "files", len(files))
 	}
-	return now.Record.GetRecording()
 }

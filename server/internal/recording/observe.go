@@ -69,6 +69,7 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
 	rec := w.liveRecord()
 	seen := sighting{msg: msg, inList: inList, made: w.s.cfg.Key.made(msg.FromID), earlier: w.earlier(msg)}
+	w.judged = rec.GetId()
 	verdict := w.view.begun(rec, seen)
 	if verdict == ignored {
 		w.log.Info("a ClassBegin is passed over: it is the echo of one that is over, or that another replaces", "from", msg.FromID, "ts", int64(msg.TS))
@@ -83,7 +84,7 @@ func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) 
 	if n := len(msg.DataText()); n > maxData {
 		w.log.Warn("the data of a ClassBegin is kept only in part", "bytes", n, "kept", maxData)
 	}
-	w.view.class, w.unwanted = &talkcloud.Message{FromID: msg.FromID, TS: msg.TS, Seq: msg.Seq}, false
+	w.view.class, w.unwanted = &msg, false
 	w.sawEcho(true)
 	w.take(ctx, verdict, rec, seen)
 }

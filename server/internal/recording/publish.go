@@ -84,6 +84,11 @@ func begunAgain(rec *storev1.Record) bool {
 // then, the recording stays STARTING.
 func (w *worker) begin(ctx context.Context, t *tenure, rec *storev1.Record) (due time.Time) {
 	id := rec.GetId()
+	if w.view.class != nil && w.judged != id { // it was seen before the start was asked for
+		w.begun(ctx, *w.view.class, true)
+		w.poke()
+		return time.Time{}
+	}
 	switch {
 	case w.joinedAs != talkcloud.UserID(rec.GetJoin().GetUserId()):
 	case w.view.ours.id == id && !w.view.ours.repeat:

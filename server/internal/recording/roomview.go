@@ -124,7 +124,7 @@ func (v roomView) owner(live *storev1.Record, s sighting) owner {
 	switch {
 	case sent && from == "", sent && from == v.ours.user:
 		return own
-	case sent && v.ours.open && s.msg.DataText() == v.ours.data:
+	case sent && v.ours.open && !s.made && s.earlier == nil && s.msg.DataText() == v.ours.data:
 		return own // under whatever name the platform tells it
 	case from == "":
 		return stranger

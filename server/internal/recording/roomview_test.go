@@ -74,6 +74,8 @@ func TestRoomView_Table(t *testing.T) {
 		{"starting: the teacher's", roomView{}, live(starting, nil), sighting{msg: msg("teacher", beganAt, 0)}, blocks},
 		{"starting: the teacher's, after we have published", roomView{ours: sent}, live(starting, nil), sighting{msg: withData(msg("teacher", beganAt, 0))}, blocks},
 		{"starting: the teacher's, in the list", roomView{}, live(starting, nil), sighting{msg: msg("teacher", beganAt, 0), inList: true}, blocks},
+		{"starting: a late echo of an earlier class of ours, while we publish", roomView{ours: sent}, live(starting, nil), sighting{msg: msg("another of ours", beganAt, 0), made: true, earlier: over(processing, stopped, "another of ours")}, ignored},
+		{"starting: a late echo of the teacher's last class, while we publish the same", roomView{ours: sent}, live(starting, nil), sighting{msg: msg("teacher", beganAt, 0), earlier: over(processing, stopped, "teacher")}, ignored},
 		{"starting: of an earlier start that was given up", roomView{}, live(starting, nil), sighting{msg: msg("another of ours", beganAt, 0), made: true}, ignored},
 		{"starting: a second echo of the teacher's that is over", roomView{last: ended}, live(starting, nil), sighting{msg: msg("teacher", beganAt, 5)}, ignored},
 		{"starting: the same, without seq", roomView{}, live(starting, nil), sighting{msg: msg("teacher", beganAt, 0), earlier: over(processing, stopped, "teacher")}, ignored},

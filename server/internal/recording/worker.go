@@ -54,6 +54,7 @@ type worker struct {
 	retry     retry
 	view      roomView
 	op        *operation // what is being published or deleted; nil when nothing is
+	judged    string     // the recording that is STARTING for which the class that is on was looked at
 	unwanted  bool       // the class that is on is of nobody's recording, and ours: it is to be deleted
 	waiting   []enterRequest
 	password  talkcloud.Secret // with which the room was last entered
@@ -385,6 +386,10 @@ func (w *worker) persist(ctx context.Context, log *slog.Logger, write func() err
 			continue // somebody else wrote in between: look again
 		case errors.Is(err, store.ErrNotFound):
 			log.Error("recording is not in the store", "error", err)
+			return
+		case errors.Is(err, store.ErrRoomLive):
+			log.Info("another recording of the room has begun meanwhile")
+			w.poke() // it is to be judged by what is in the room
 			return
 		case errors.Is(err, store.ErrInvalid):
 			log.Error("it cannot be stored, and never will be: it is passed over", "error", err)

@@ -48,7 +48,8 @@ type core struct {
 	retry    *time.Timer               // the wait before the next attempt, nil while there is none
 	failed   int                       // attempts in a row
 	saved    map[string]talkcloud.Message
-	vacant   bool // when we last joined, there was no saved message and nobody else
+	ends     map[string]talkcloud.Message // the last deletes of what subscriptions ask for by key
+	vacant   bool                         // when we last joined, there was no saved message and nobody else
 	others   map[talkcloud.UserID]struct{}
 	alone    atomic.Int64 // since when nobody else is there, in Unix nanoseconds; 0 when somebody is. Any goroutine may read it
 	subs     map[*Subscription]struct{}
@@ -346,8 +347,15 @@ func older(m, than talkcloud.Message) bool {
 func (c *core) published(m talkcloud.Message) {
 	c.confirm(Published, m)
 	if !m.DoNotSave {
-		if old, had := c.saved[m.Key()]; had && (older(m, old) || m.Seq > 0 && old.Equal(m)) {
+		old, had := c.saved[m.Key()]
+		if had && (older(m, old) || m.Seq > 0 && old.Equal(m)) {
 			return // known from the list already
+		}
+		if end, ended := c.ends[m.Key()]; ended && !had && older(m, end) {
+			// Its echo comes after that of its delete, or once more: both are told, in order.
+			c.emit(&Event{Kind: Published, Message: m, At: c.now()})
+			c.emit(&Event{Kind: Deleted, Message: end, At: c.now()})
+			return
 		}
 		c.saved[m.Key()] = m
 	}
@@ -356,6 +364,12 @@ func (c *core) published(m talkcloud.Message) {
 
 func (c *core) deleted(m talkcloud.Message) {
 	c.confirm(Deleted, m)
+	if c.followed(m.Key()) {
+		if c.ends == nil {
+			c.ends = make(map[string]talkcloud.Message)
+		}
+		c.ends[m.Key()] = m
+	}
 	if old, had := c.saved[m.Key()]; had && older(m, old) {
 		return
 	} else if had { // what the room did not have cannot go: the platform may tell it twice
@@ -364,6 +378,16 @@ func (c *core) deleted(m talkcloud.Message) {
 	}
 	all := m.Key() == talkcloud.MessageAllAll
 	c.drop(func(o talkcloud.Message) bool { return all || o.AssociatedMsgID == m.Key() }, m)
+}
+
+// followed reports whether a subscription asks for messages with this key.
+func (c *core) followed(key string) bool {
+	for sub := range c.subs {
+		if slices.Contains(sub.keys, key) {
+			return true
+		}
+	}
+	return false
 }
 
 // drop deletes saved messages that went together with something else, at its time and by its hand.

@@ -289,7 +289,7 @@ func TestPlatform_RecordList(t *testing.T) {
 	cases := append(wrongAnswers("list", path),
 		misbehavior{name: "list of numbers", make: body(path, `[1,2]`), code: codes.Internal, reason: "PLATFORM_ERROR"},
 		misbehavior{name: "list of no URLs", make: body(path, `["not a url","javascript:alert(1)"]`), code: codes.Internal, reason: "PLATFORM_ERROR"},
-		misbehavior{name: "list half", make: body(path, `["http://a/b"`), code: codes.Internal, reason: "PLATFORM_ERROR"},
+		misbehavior{name: "list half", make: body(path, `["http://a/b`), code: codes.Internal, reason: "PLATFORM_ERROR"},
 		misbehavior{name: "key wrong", make: body(path, `{"result":4102}`), code: codes.FailedPrecondition, reason: "PLATFORM_CREDENTIALS"},
 		misbehavior{name: "quota used up", make: body(path, `{"result":"4103"}`), code: codes.ResourceExhausted, reason: "PLATFORM_QUOTA", retry: true},
 	)

@@ -121,17 +121,19 @@ type SocketAddress struct {
 }
 
 // Addresses returns the addresses to try, best first: those of newcourseaddr, or else courseserver
-// with webHost and [DefaultSocketPort] for what is missing. An error tells of an address that is
-// none.
+// with webHost and [DefaultSocketPort] for what is missing. What is no address is passed over; an
+// error tells of it where nothing else is left.
 func (r ConfigReply) Addresses(webHost string) ([]SocketAddress, error) {
 	var addrs []SocketAddress
+	var odd error
 	for _, server := range r.NewCourseAddr {
 		if server.SignalAddr.String() == "" {
 			continue
 		}
 		addr, err := socketAddress(server.SignalAddr, server.SignalPort)
 		if err != nil {
-			return nil, err
+			odd = err
+			continue
 		}
 		addr.ServerName = server.Name.String()
 		addrs = append(addrs, addr)
@@ -140,6 +142,9 @@ func (r ConfigReply) Addresses(webHost string) ([]SocketAddress, error) {
 		return addrs, nil
 	}
 	server := r.CourseServer
+	if server.String() == "" && odd != nil {
+		return nil, odd // the host of the web is no more than a guess
+	}
 	if server.String() == "" {
 		server = Text(webHost)
 	}

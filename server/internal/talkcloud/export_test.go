@@ -2,9 +2,10 @@
 
 package talkcloud
 
-import "errors"
-
-import "net/netip"
+import (
+	"errors"
+	"net/netip"
+)
 
 // SetPublic says which addresses are public, to a client that is not used yet.
 func SetPublic(c *Client, public func(netip.Addr) bool) { c.public = public }

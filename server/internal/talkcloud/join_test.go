@@ -286,6 +286,23 @@ func TestJoin_NextServer(t *testing.T) {
 	}
 }
 
+// What is no address among newcourseaddr does not keep us from the others.
+func TestJoin_OddServer(t *testing.T) {
+	t.Parallel()
+	for name, odd := range map[string]string{
+		"a port that is none": `{"signaladdr":"127.0.0.1","signalport":"x"}`, "a port too large": `{"signaladdr":"127.0.0.1","signalport":70000}`,
+		"a host that is none": `{"signaladdr":"a b/c?d","signalport":1}`, "no host": `{"signalport":1}`, "no object": `7`, "null": `null`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := talkcloudtest.New(t)
+			host, port := p.Host()
+			p.Answer(talkcloud.PathGetConfig, talkcloudtest.Body(`{"result":0,"newcourseaddr":[`+odd+`,{"signaladdr":"`+host+`","signalport":`+strconv.Itoa(port)+`}]}`))
+			mustJoin(t, p.NewClient(t, nil), talkcloud.JoinOptions{Room: "7"})
+		})
+	}
+}
+
 func TestRejoin(t *testing.T) {
 	t.Parallel()
 	p := talkcloudtest.New(t)

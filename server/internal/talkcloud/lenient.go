@@ -224,6 +224,8 @@ func (c *Client) fileURL(text string) (_ string, ok bool) {
 		}
 	} else if !strings.HasPrefix(text, "/") && beginsWithHost(text) {
 		text = c.records.Scheme + "://" + text
+	} else if !strings.ContainsAny(text, "/.") {
+		return "", false // a word, or a sentence
 	}
 	u, err := c.records.Parse(escapeStray(text))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -238,7 +240,7 @@ func isBlank(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' }
 func isScheme(s string) bool {
 	for i, r := range s {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || !(r >= '0' && r <= '9') && !strings.ContainsRune("+-.", r)) {
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", r)) {
 			return false
 		}
 	}

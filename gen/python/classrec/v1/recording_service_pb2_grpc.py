@@ -150,15 +150,16 @@ class RecordingServiceServicer:
         service knows, newest first. A URL that the platform lists and this
         service does not know is listed too, with RECORDING_ORIGIN_PLATFORM.
         A page is stable: recordings that begin later do not move it.
-        While the platform is not reached, or does not answer within five seconds (or
-        three quarters of the time that the caller has), the list has what this
-        service knows, and says in incomplete why there may be more.
+        Whatever the platform does, the list has what this service knows and what is
+        understood of the platform's answer, and says in incomplete why there may be
+        more: that it is not reached, does not answer within five seconds (or three
+        quarters of the time that the caller has), refuses, or lists something that
+        makes no sense. A file is listed once, whatever the host, port, scheme and
+        query of its URL are. A page ends at page_size, or at 3 MiB.
 
         Errors: INVALID_ARGUMENT without room and user_id, or for a page_token
         that is not from the same list; RESOURCE_EXHAUSTED for the limit
-        `calls-per-second` (LIMIT_EXCEEDED), or when the platform is out of quota;
-        FAILED_PRECONDITION, INTERNAL when the platform's answer is a refusal or makes
-        no sense.
+        `calls-per-second` (LIMIT_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

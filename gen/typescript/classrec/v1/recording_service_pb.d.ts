@@ -298,11 +298,11 @@ export declare type ListRecordingsResponse = Message<"classrec.v1.ListRecordings
   nextPageToken: string;
 
   /**
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    *
    * @generated from field: google.rpc.Status incomplete = 3;
    */
@@ -638,15 +638,16 @@ export declare const RecordingService: GenService<{
    * service knows, newest first. A URL that the platform lists and this
    * service does not know is listed too, with RECORDING_ORIGIN_PLATFORM.
    * A page is stable: recordings that begin later do not move it.
-   * While the platform is not reached, or does not answer within five seconds (or
-   * three quarters of the time that the caller has), the list has what this
-   * service knows, and says in incomplete why there may be more.
+   * Whatever the platform does, the list has what this service knows and what is
+   * understood of the platform's answer, and says in incomplete why there may be
+   * more: that it is not reached, does not answer within five seconds (or three
+   * quarters of the time that the caller has), refuses, or lists something that
+   * makes no sense. A file is listed once, whatever the host, port, scheme and
+   * query of its URL are. A page ends at page_size, or at 3 MiB.
    *
    * Errors: INVALID_ARGUMENT without room and user_id, or for a page_token
    * that is not from the same list; RESOURCE_EXHAUSTED for the limit
-   * `calls-per-second` (LIMIT_EXCEEDED), or when the platform is out of quota;
-   * FAILED_PRECONDITION, INTERNAL when the platform's answer is a refusal or makes
-   * no sense.
+   * `calls-per-second` (LIMIT_EXCEEDED).
    *
    * @generated from rpc classrec.v1.RecordingService.ListRecordings
    */

@@ -304,3 +304,26 @@ func TestStrings_Enums(t *testing.T) {
 		}
 	}
 }
+
+// Every address that a page uses is relative to where the page is, so that it is
+// right behind a proxy that takes a prefix off the path.
+func TestAddresses_Relative(t *testing.T) {
+	t.Parallel()
+	h := newConsole(t, console.Config{Classroom: true})
+	address := regexp.MustCompile(`(?:href|src|action)="/|['"\x60(]/(?:v1|console|docs|openapi|protos|whip|socket\.io|ClientAPI|#)[/.'"]`)
+	pages := []string{"/", "/docs"}
+	files, err := os.ReadDir("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".js") {
+			pages = append(pages, console.Prefix+f.Name())
+		}
+	}
+	for _, page := range pages {
+		if found := address.FindAllString(string(body(t, get(t, h, "GET", page))), -1); found != nil {
+			t.Errorf("%s has %q", page, found)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/classrec/classrec/server/internal/socketio"
 	"github.com/classrec/classrec/server/internal/talkcloud"
@@ -31,6 +32,9 @@ type Script struct {
 	Ack func(event string, payload json.RawMessage) (args []any, usual bool)
 	// Silent withholds the echo of an event, and its effect.
 	Silent func(event string) bool
+	// Echo decides over what a participant publishes or deletes: after which times its echo is told,
+	// none, one or more; it takes effect at once. nil tells it once, at once.
+	Echo func(room talkcloud.RoomID, event string) (after []time.Duration)
 	// BeforeJoinAck is what a joining participant is sent before the ack of joinRoom.
 	BeforeJoinAck func(c *socketio.Conn)
 }
@@ -53,6 +57,7 @@ type Platform struct {
 
 type room struct {
 	saved   []talkcloud.Message
+	history []Change
 	members []*member
 }
 
@@ -312,21 +317,53 @@ func (p *Platform) room(id talkcloud.RoomID) *room {
 }
 
 func (p *Platform) publish(id talkcloud.RoomID, m talkcloud.Message) talkcloud.Message {
-	r := p.room(id)
-	m = p.stamp(m)
-	if !m.DoNotSave {
-		r.saved = append(without(r.saved, m.Key()), m)
-	}
-	r.tell(talkcloud.EventPubMsg, m)
-	return m
+	return p.change(id, talkcloud.EventPubMsg, m)
 }
 
 func (p *Platform) delete(id talkcloud.RoomID, m talkcloud.Message) talkcloud.Message {
+	return p.change(id, talkcloud.EventDelMsg, m)
+}
+
+// change publishes or deletes a message, and tells it as the script says.
+func (p *Platform) change(id talkcloud.RoomID, event string, m talkcloud.Message) talkcloud.Message {
 	r := p.room(id)
 	m = p.stamp(m)
-	r.saved = without(r.saved, m.Key())
-	r.tell(talkcloud.EventDelMsg, m)
+	switch {
+	case event == talkcloud.EventDelMsg:
+		r.saved = without(r.saved, m.Key())
+	case !m.DoNotSave:
+		r.saved = append(without(r.saved, m.Key()), m)
+	}
+	r.history = append(r.history, Change{event, m})
+	after := []time.Duration{0}
+	if p.script.Echo != nil {
+		after = p.script.Echo(id, event)
+	}
+	for _, d := range after {
+		if d <= 0 {
+			r.tell(event, m)
+			continue
+		}
+		time.AfterFunc(d, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			r.tell(event, m)
+		})
+	}
 	return m
+}
+
+// Change is what was published or deleted in a room.
+type Change struct {
+	Event   string // pubMsg or delMsg
+	Message talkcloud.Message
+}
+
+// History returns what was published and deleted in a room, in order.
+func (p *Platform) History(id talkcloud.RoomID) []Change {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.room(id).history)
 }
 
 // startTS is the time of the first message; each one is a second later.
@@ -390,17 +427,11 @@ func (h *handler) Event(e socketio.Event) {
 	switch e.Name {
 	case talkcloud.EventJoinRoom:
 		h.join(payload, ack)
-	case talkcloud.EventPubMsg:
+	case talkcloud.EventPubMsg, talkcloud.EventDelMsg:
 		if m.UnmarshalJSON(payload) == nil {
 			m.FromID = h.user()
 			ack(0)
-			p.publish(h.room, m)
-		}
-	case talkcloud.EventDelMsg:
-		if m.UnmarshalJSON(payload) == nil {
-			m.FromID = h.user()
-			ack(0)
-			p.delete(h.room, m)
+			p.change(h.room, e.Name, m)
 		}
 	default:
 		ack(0)

@@ -167,11 +167,11 @@ private static final long serialVersionUID = 0L;
   private com.google.rpc.Status incomplete_;
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -183,11 +183,11 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -199,11 +199,11 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1039,11 +1039,11 @@ private static final long serialVersionUID = 0L;
         com.google.rpc.Status, com.google.rpc.Status.Builder, com.google.rpc.StatusOrBuilder> incompleteBuilder_;
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1054,11 +1054,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1073,11 +1073,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1095,11 +1095,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1117,11 +1117,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1146,11 +1146,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1167,11 +1167,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1183,11 +1183,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -1202,11 +1202,11 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Set when the platform could not be asked: why, as the error of a call says
-     * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-     * that this service knows; what only the platform knows is missing. A list
-     * that is incomplete on one page is so on all that follow: to have the rest,
-     * begin it anew.
+     * Set when not all that the platform lists is here: why, as the error of a call
+     * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+     * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+     * on all pages that follow too: to have the rest, begin the list anew. Where only
+     * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
      * </pre>
      *
      * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>

@@ -76,11 +76,11 @@ public interface ListRecordingsResponseOrBuilder extends
 
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -89,11 +89,11 @@ public interface ListRecordingsResponseOrBuilder extends
   boolean hasIncomplete();
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>
@@ -102,11 +102,11 @@ public interface ListRecordingsResponseOrBuilder extends
   com.google.rpc.Status getIncomplete();
   /**
    * <pre>
-   * Set when the platform could not be asked: why, as the error of a call says
-   * it (PLATFORM_UNAVAILABLE, PLATFORM_TIMEOUT). The recordings are then those
-   * that this service knows; what only the platform knows is missing. A list
-   * that is incomplete on one page is so on all that follow: to have the rest,
-   * begin it anew.
+   * Set when not all that the platform lists is here: why, as the error of a call
+   * says it. Where the platform could not be asked (PLATFORM_UNAVAILABLE,
+   * PLATFORM_TIMEOUT) or refused, the recordings are those that this service knows,
+   * on all pages that follow too: to have the rest, begin the list anew. Where only
+   * a part of its answer makes no sense (PLATFORM_ERROR), that part is missing.
    * </pre>
    *
    * <code>.google.rpc.Status incomplete = 3 [json_name = "incomplete"];</code>

@@ -2,6 +2,7 @@
 
 // The public API, as these pages use it.
 
+import { base } from './base.js';
 import { has, t } from './i18n.js';
 import { authorized, logIn } from './login.js';
 
@@ -53,22 +54,22 @@ async function call(method, path, body, signal) {
 }
 
 const segment = encodeURIComponent;
-const pathOf = (name) => '/v1/' + name.split('/').map(segment).join('/');
+const pathOf = (name) => base + 'v1/' + name.split('/').map(segment).join('/');
 
 // newId makes an id that nobody else makes. (crypto.randomUUID is only for pages over https and of localhost.)
 export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
 
-export const start = async (room, options) => (await call('POST', `/v1/rooms/${segment(room)}/recordings`, options)).recording;
+export const start = async (room, options) => (await call('POST', `${base}v1/rooms/${segment(room)}/recordings`, options)).recording;
 export const stop = async (name) => (await call('POST', `${pathOf(name)}:stop`, {})).recording;
 export const stopRoom = async (room, roomPassword) =>
-  (await call('POST', `/v1/rooms/${segment(room)}/recordings:stop`, roomPassword ? { roomPassword } : {})).recording;
+  (await call('POST', `${base}v1/rooms/${segment(room)}/recordings:stop`, roomPassword ? { roomPassword } : {})).recording;
 export const get = async (name, signal) => (await call('GET', pathOf(name), null, signal)).recording;
 
 // list asks for one page by room, by user, or by both.
 export function list({ room, userId, pageSize, pageToken }, signal) {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries({ userId, pageSize, pageToken })) if (value) query.set(key, value);
-  return call('GET', (room ? `/v1/rooms/${segment(room)}/recordings` : '/v1/recordings') + (query.size ? `?${query}` : ''), null, signal);
+  return call('GET', (room ? `${base}v1/rooms/${segment(room)}/recordings` : base + 'v1/recordings') + (query.size ? `?${query}` : ''), null, signal);
 }
 
 const silence = 45_000; // three heartbeats
@@ -112,7 +113,7 @@ async function watchOnce(room, after, password, signal, take) {
     headers['Content-Type'] = 'application/json';
   }
   try {
-    const answer = await request(`/v1/rooms/${segment(room)}/classBegin:watch`, options);
+    const answer = await request(`${base}v1/rooms/${segment(room)}/classBegin:watch`, options);
     for await (const { event, id, data } of entries(answer.body)) {
       clearTimeout(timer);
       timer = setTimeout(() => quiet.abort(), silence);

@@ -2,6 +2,8 @@
 
 // The words of the pages, in the reader's language. All of them are in strings.json: key, English, Chinese.
 
+import { base } from './base.js';
+
 const languages = ['en', 'zh'];
 const remembered = 'classrec.language';
 
@@ -15,7 +17,7 @@ export const language = wanted();
 export const locale = language === 'zh' ? 'zh-CN' : navigator.languages.find((l) => l.startsWith('en')) || 'en';
 document.documentElement.lang = locale;
 
-const strings = await (await fetch('/console/strings.json')).json();
+const strings = await (await fetch(base + 'console/strings.json')).json();
 const column = languages.indexOf(language);
 const plural = new Intl.PluralRules(locale);
 

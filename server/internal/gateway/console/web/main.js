@@ -2,6 +2,7 @@
 
 // The console: one page whose views are told apart by what is behind the # of its address.
 
+import { base } from './base.js';
 import { announce, fill, h, say } from './dom.js';
 import { decoded, tick } from './format.js';
 import { t } from './i18n.js';
@@ -40,7 +41,7 @@ function show() {
   mayLeave = asks;
   document.querySelectorAll('.notice').forEach((n) => n.remove());
   document.title = `${title} · classrec`;
-  mark('/#/' + parts[0]);
+  mark(base + '#/' + parts[0]);
   fill(main, h('h1', {}, title), body);
   if (shown) { // not when the page has just been opened: the reader is at its beginning
     main.focus({ preventScroll: true });

@@ -2,6 +2,7 @@
 
 // The player: one recording with its files, played in the page, with the chat as subtitles and as a list to seek by.
 
+import { base } from './base.js';
 import { fill, h, icon } from './dom.js';
 import { chip, decoded, endWord, formatWord, lasted, layoutWord, length, live, originWord, seconds, size, stateOf, time, totalSize, typeWord } from './format.js';
 import { language, t } from './i18n.js';
@@ -15,9 +16,9 @@ import * as api from './api.js';
 function here(url) {
   const { classroom, filesBaseUrl } = settings;
   if (!classroom) return url;
-  if (filesBaseUrl && url.startsWith(filesBaseUrl + '/')) return '/files' + url.slice(filesBaseUrl.length);
+  if (filesBaseUrl && url.startsWith(filesBaseUrl + '/')) return base + 'files' + url.slice(filesBaseUrl.length);
   const { pathname, search } = new URL(url, location.href);
-  return pathname.startsWith('/files/') ? pathname + search : url;
+  return pathname.startsWith('/files/') ? base + pathname.slice(1) + search : url;
 }
 
 const nameOf = (url) => decoded(new URL(url, location.href).pathname.split('/').pop()) || url;

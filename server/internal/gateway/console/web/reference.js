@@ -2,6 +2,7 @@
 
 // The page that renders /openapi.json, and lets a reader try each call.
 
+import { base } from './base.js';
 import { field, fill, h, select } from './dom.js';
 import { decoded } from './format.js';
 import { t } from './i18n.js';
@@ -10,7 +11,7 @@ import { shell } from './shell.js';
 
 const main = h('main', { id: 'main', tabindex: '-1', class: 'reference' });
 const { mark } = shell(main);
-mark('/docs');
+mark(base + 'docs');
 document.title = `${t('nav.api')} · classrec`;
 
 const prefix = '#/components/schemas/';
@@ -82,7 +83,7 @@ function operation(method, path, op, shared) {
   const request = () => {
     const query = new URLSearchParams();
     const headers = {};
-    let url = path;
+    let url = base + path.slice(1);
     for (const { p, input } of parameters) {
       const value = valueOf(input);
       if (p.in === 'path') url = url.replace(`{${p.name}}`, encodeURIComponent(value ?? ''));
@@ -165,7 +166,7 @@ function operation(method, path, op, shared) {
 }
 
 async function show() {
-  const spec = await (await fetch('/openapi.json')).json();
+  const spec = await (await fetch(base + 'openapi.json')).json();
   schemas = spec.components?.schemas || {};
   const calls = Object.entries(spec.paths).flatMap(([path, item]) => ['get', 'post', 'put', 'patch', 'delete'].filter((m) => item[m]).map((m) => ({ method: m, path, op: item[m], shared: item.parameters })));
   const order = ['Start', 'Stop', 'Get', 'List', 'Watch'];
@@ -175,7 +176,7 @@ async function show() {
   fill(main, h('h1', {}, t('docs.title')), h('div', { class: 'columns reversed' },
     h('nav', { class: 'contents', 'aria-label': t('docs.contents') }, h('ul', {}, calls.map(({ method, path, op }) =>
       h('li', {}, h('a', { href: '#' + (op.operationId || method + path), title: path }, h('span', { class: `method ${method}` }, method.toUpperCase()), ' ', (op.operationId || path).replace(/^\w*Service_/, '').replace(/_\d+$/, ''))))),
-    h('p', {}, h('a', { href: '#schemas' }, t('docs.schemas'))), h('p', {}, h('a', { href: '/openapi.json' }, 'openapi.json'))),
+    h('p', {}, h('a', { href: '#schemas' }, t('docs.schemas'))), h('p', {}, h('a', { href: base + 'openapi.json' }, 'openapi.json'))),
     h('div', { class: 'stack' },
       h('section', { class: 'panel' }, prose(spec.info.description)),
       calls.map(({ method, path, op, shared }) => operation(method, path, op, shared)),

@@ -2,19 +2,20 @@
 
 // What stands around every page: the header with its links, and the place for notices.
 
+import { base } from './base.js';
 import { h, fill } from './dom.js';
 import { changeLanguage, language, t } from './i18n.js';
 import { logOut, loggedIn } from './login.js';
 
-export const settings = await (await fetch('/console/settings.json')).json();
+export const settings = await (await fetch(base + 'console/settings.json')).json();
 
 // links are the pages: path, words, and whether the page is there.
 const links = () => [
-  ['/#/', 'nav.rooms', true],
-  ['/#/events', 'nav.events', true],
-  ['/#/recordings', 'nav.recordings', true],
-  ['/#/classroom', 'nav.classroom', settings.classroom],
-  ['/docs', 'nav.api', true],
+  [base + '#/', 'nav.rooms', true],
+  [base + '#/events', 'nav.events', true],
+  [base + '#/recordings', 'nav.recordings', true],
+  [base + '#/classroom', 'nav.classroom', settings.classroom],
+  [base + 'docs', 'nav.api', true],
 ];
 
 // shell builds the page around main, and returns mark(path), which marks the link of the page that is shown, and status,
@@ -27,7 +28,7 @@ export function shell(main) {
   document.body.append(
     h('a', { class: 'skip', href: '#main', onclick: (e) => { e.preventDefault(); main.focus(); } }, t('nav.skip')),
     h('header', {},
-      h('a', { class: 'brand', href: '/#/' }, h('span', { class: 'mark', 'aria-hidden': 'true' }), 'classrec'),
+      h('a', { class: 'brand', href: base + '#/' }, h('span', { class: 'mark', 'aria-hidden': 'true' }), 'classrec'),
       nav,
       status,
       out,

@@ -3,6 +3,8 @@
 // A participant of a room of the embedded platform: the vendor's wire (Socket.IO over WebSocket, and checkroom), as far as
 // the classroom needs it, and WHIP for camera and microphone. All of it at the page's own origin.
 
+import { base } from './base.js';
+
 export const roles = { teacher: 0, assistant: 1, student: 2 };
 
 // RefusedError says that the room server said no, with its code where it gave one.
@@ -16,7 +18,7 @@ export class RefusedError extends Error {
 // checkRoom asks whether one may enter a room, and as what: it returns the role.
 export async function checkRoom({ room, password, nickname, role }) {
   const form = new URLSearchParams({ serial: room, password, nickname, userrole: role });
-  const answer = await (await fetch('/ClientAPI/checkroom', { method: 'POST', body: form })).json();
+  const answer = await (await fetch(base + 'ClientAPI/checkroom', { method: 'POST', body: form })).json();
   if (Number(answer.result) !== 0) throw new RefusedError(`checkroom: ${answer.result}`, Number(answer.result));
   return Number(answer.roomrole);
 }
@@ -26,7 +28,7 @@ class Socket {
   constructor(handle, closed) {
     this.acks = new Map();
     this.next = 0;
-    this.ws = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/socket.io/?EIO=4&transport=websocket`);
+    this.ws = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}socket.io/?EIO=4&transport=websocket`);
     this.ws.onclose = () => {
       for (const { reject } of this.acks.values()) reject(new RefusedError('connection lost'));
       closed();
@@ -178,9 +180,9 @@ export async function publish({ room, userId, password, stream }, state) {
     });
     const headers = { 'Content-Type': 'application/sdp' };
     if (password) headers.Authorization = `Bearer ${password}`;
-    const answer = await fetch(`/whip/${encodeURIComponent(room)}/${encodeURIComponent(userId)}`, { method: 'POST', headers, body: pc.localDescription.sdp });
+    const answer = await fetch(`${base}whip/${encodeURIComponent(room)}/${encodeURIComponent(userId)}`, { method: 'POST', headers, body: pc.localDescription.sdp });
     if (answer.status !== 201) throw new RefusedError(`WHIP: ${(await answer.text()).trim()}`, answer.status);
-    session = answer.headers.get('Location');
+    session = new URL(answer.headers.get('Location'), answer.url).href;
     await pc.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
   } catch (error) {
     close();
