@@ -131,7 +131,7 @@ func TestRecording_WakesUp(t *testing.T) {
 			s.info.StreamID = "second"
 			second := addFeed(t, rec, s)
 			play(t, 4*time.Second, second)
-			first.source.begin = first.source.begin.Add(7 * time.Second)
+			first.begin = first.begin.Add(7 * time.Second)
 			play(t, lasts, first, second)
 			play(t, 4*time.Second, second)
 			files := stop(t, rec)

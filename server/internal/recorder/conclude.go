@@ -23,14 +23,14 @@ func (r *Recorder) conclude(ctx context.Context, dir string, m *manifest) ([]Fil
 		if _, ok := m.options(dir).converts(); ok && m.hasMedia() {
 			files, err = r.convert(ctx, dir, m)
 			if ctx.Err() != nil {
-				return recorded(dir, m), err
+				return recorded(m), err
 			}
 			if err != nil {
 				m.ConvertError, m.cause = err.Error(), errors.Join(m.cause, err)
 			}
 		}
 		if len(files) == 0 {
-			files = recorded(dir, m)
+			files = recorded(m)
 		}
 		if m.Files, err = withChat(dir, m, files); err != nil {
 			return files, err
@@ -109,7 +109,7 @@ func (m *manifest) hasMedia() bool {
 }
 
 // recorded lists the files as they were recorded.
-func recorded(dir string, m *manifest) (files []File) {
+func recorded(m *manifest) (files []File) {
 	for i := range m.Outputs {
 		o := &m.Outputs[i]
 		if o.Frames == 0 {

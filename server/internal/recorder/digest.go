@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,7 +48,7 @@ func fileDigest(ctx context.Context, path string) (string, error) {
 	for ctx.Err() == nil {
 		n, err := f.Read(buf)
 		hash.Write(buf[:n])
-		if err == io.EOF { //nolint:errorlint // a file returns it as it is
+		if errors.Is(err, io.EOF) {
 			return hex.EncodeToString(hash.Sum(nil)), nil
 		}
 		if err != nil {

@@ -46,7 +46,7 @@ func (b *beeper) step(sound []byte, lost bool) {
 	if sound != nil && !lost {
 		payload := sound
 		if len(sound) > 1 {
-			payload = binary.BigEndian.AppendUint32([]byte{0xf8}, uint32(b.n)) //nolint:gosec // small
+			payload = binary.BigEndian.AppendUint32([]byte{0xf8}, uint32(b.n))
 			b.sent[b.n] = b.at
 		}
 		p := &rtp.Packet{Header: rtp.Header{SequenceNumber: b.seq, Timestamp: uint32(b.n * 960)}, Payload: payload}

@@ -63,7 +63,7 @@ func box(kind string, parts ...[]byte) []byte {
 	for _, p := range parts {
 		b = append(b, p...)
 	}
-	binary.BigEndian.PutUint32(b, uint32(len(b))) //nolint:gosec // some MiB at most
+	binary.BigEndian.PutUint32(b, uint32(len(b)))
 	return b
 }
 
@@ -85,13 +85,13 @@ func textMP4(samples []textSample) []byte {
 	var times, sizes []uint32
 	total := uint32(0)
 	for _, s := range samples {
-		ms := uint32(s.lasts.Milliseconds()) //nolint:gosec // within the longest recording
+		ms := uint32(s.lasts.Milliseconds())
 		times, total = append(times, 1, ms), total+ms
-		sizes = append(sizes, uint32(2+len(s.text)))                    //nolint:gosec // bounded
-		data = binary.BigEndian.AppendUint16(data, uint16(len(s.text))) //nolint:gosec // bounded
+		sizes = append(sizes, uint32(2+len(s.text)))
+		data = binary.BigEndian.AppendUint16(data, uint16(len(s.text)))
 		data = append(data, s.text...)
 	}
-	n := uint32(len(samples)) //nolint:gosec // bounded by the length of the recording
+	n := uint32(len(samples))
 	ftyp := box("ftyp", []byte("isom"), u32(0x200), []byte("isomiso2mp41"))
 	moov := func(at uint32) []byte {
 		stbl := box("stbl",
@@ -110,7 +110,7 @@ func textMP4(samples []textSample) []byte {
 		return box("moov", mvhd, box("trak", tkhd, mdia))
 	}
 	at := len(ftyp) + len(moov(0)) + 8
-	return append(append(ftyp, moov(uint32(at))...), box("mdat", data)...) //nolint:gosec // some MiB at most
+	return append(append(ftyp, moov(uint32(at))...), box("mdat", data)...)
 }
 
 // tx3g describes the text: white, below, in a plain font.

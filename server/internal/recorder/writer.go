@@ -67,6 +67,7 @@ func (w *writer) write(b *batch, last, noted bool) error {
 			continue
 		case claimNever:
 			continue
+		case claimNow:
 		}
 		if err := w.frame(f); err != nil {
 			return err

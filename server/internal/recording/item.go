@@ -62,7 +62,7 @@ func roleOf(role *int) classrecv1.ParticipantRole {
 	if role == nil || *role < talkcloud.RoleTeacher || *role > talkcloud.RolePatrol {
 		return classrecv1.ParticipantRole_PARTICIPANT_ROLE_UNSPECIFIED
 	}
-	return classrecv1.ParticipantRole(*role - talkcloud.RoleTeacher + 1) //nolint:gosec // it is 1 to 5
+	return classrecv1.ParticipantRole(*role - talkcloud.RoleTeacher + 1)
 }
 
 // itemGaps returns the gaps of people's media that the embedded platform tells
