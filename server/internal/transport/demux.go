@@ -165,11 +165,11 @@ func extension(p *Packet, id uint8) string {
 
 // congestion notes the packet for transport-wide congestion control.
 func (s *Session) congestion(m *Media, p *Packet) {
-	if m.TWCCExt == 0 || s.feedback.twcc == nil || !p.Extension {
+	if m.TWCCExt == 0 || !p.Extension {
 		return
 	}
 	if seq := p.GetExtension(m.TWCCExt); len(seq) >= 2 {
-		s.feedback.twcc.Record(p.SSRC, binary.BigEndian.Uint16(seq), p.Arrival.Sub(s.feedback.origin).Microseconds())
+		s.feedback.arrivals.add(p.SSRC, binary.BigEndian.Uint16(seq), p.Arrival.Sub(s.feedback.origin))
 	}
 }
 

@@ -96,3 +96,12 @@ func ParseRED(payload []byte) (data [][]byte, ok bool) {
 	}
 	return data, ok
 }
+
+// Congestion is congestionFeedback without a session.
+type Congestion struct{ c congestionFeedback }
+
+// Add notes a packet.
+func (c *Congestion) Add(seq uint16, at time.Duration) { c.c.add(1, seq, at) }
+
+// Append returns the next feedback packet, or nothing.
+func (c *Congestion) Append() []byte { return c.c.append(nil, 2) }

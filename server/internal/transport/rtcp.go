@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -18,7 +19,7 @@ func (s *Session) tick(now time.Time) {
 		return
 	}
 	f.next = now.Add(feedbackEvery)
-	var packets []rtcp.Packet
+	packets := f.packets[:0]
 	if now.Sub(f.reported) >= reportEvery && len(s.open) > 0 {
 		f.reported = now
 		packets = append(packets, s.receiverReport(now))
@@ -26,13 +27,21 @@ func (s *Session) tick(now time.Time) {
 	for _, st := range s.open {
 		packets = st.nacks(now, packets)
 	}
-	if f.twcc != nil && now.Sub(f.congestion) >= congestionEvery {
+	f.packets = packets[:0]
+	congestion := len(f.arrivals.arrivals) > 0 && now.Sub(f.congestion) >= congestionEvery
+	if !congestion && len(packets) == 0 {
+		return
+	}
+	f.raw = f.raw[:0]
+	if err := s.compound(packets); err != nil {
+		s.t.log.Debug("feedback not sent", "error", err)
+		return
+	}
+	if congestion {
 		f.congestion = now
-		packets = append(packets, f.twcc.BuildFeedbackPacket()...)
+		f.raw = f.arrivals.append(f.raw, f.ssrc)
 	}
-	if len(packets) > 0 {
-		s.sendRTCP(packets...)
-	}
+	s.sendRaw()
 }
 
 // nacks adds what is to be asked for.
@@ -94,20 +103,44 @@ func (s *Stream) reception(now time.Time) rtcp.ReceptionReport {
 	return r
 }
 
-// sendRTCP sends packets as one. The mutex is held.
-func (s *Session) sendRTCP(packets ...rtcp.Packet) {
-	if s.out == nil || s.ended || s.selected == nil {
-		return
+// compound puts packets together, after a reception report, which may be empty (RFC 3550 section 6.1).
+func (s *Session) compound(packets []rtcp.Packet) error {
+	f := &s.feedback
+	if len(packets) == 0 || !isReport(packets[0]) {
+		f.raw = append(f.raw, 0x80, 201, 0, 1)
+		f.raw = binary.BigEndian.AppendUint32(f.raw, f.ssrc)
 	}
-	if _, ok := packets[0].(*rtcp.ReceiverReport); !ok { // RFC 3550 section 6.1
-		packets = append([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: s.feedback.ssrc}}, packets...)
+	for _, p := range packets {
+		raw, err := p.Marshal()
+		if err != nil {
+			return err
+		}
+		f.raw = append(f.raw, raw...)
 	}
-	raw, err := rtcp.Marshal(packets)
-	if err != nil {
+	return nil
+}
+
+func isReport(p rtcp.Packet) bool {
+	_, ok := p.(*rtcp.ReceiverReport)
+	return ok
+}
+
+// sendRTCP sends a packet. The mutex is held.
+func (s *Session) sendRTCP(packet rtcp.Packet) {
+	s.feedback.raw = s.feedback.raw[:0]
+	if err := s.compound([]rtcp.Packet{packet}); err != nil {
 		s.t.log.Debug("feedback not sent", "error", err)
 		return
 	}
-	encrypted, err := s.out.EncryptRTCP(s.feedback.encrypted[:0], raw, nil)
+	s.sendRaw()
+}
+
+// sendRaw encrypts and sends what has been put together. The mutex is held.
+func (s *Session) sendRaw() {
+	if s.out == nil || s.ended || s.selected == nil {
+		return
+	}
+	encrypted, err := s.out.EncryptRTCP(s.feedback.encrypted[:0], s.feedback.raw, nil)
 	if err != nil {
 		s.t.log.Debug("feedback not sent", "error", err)
 		return

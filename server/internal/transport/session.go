@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtcp"
 	"github.com/pion/srtp/v3"
 )
 
@@ -88,8 +88,10 @@ type feedback struct {
 	next       time.Time
 	reported   time.Time
 	congestion time.Time
-	twcc       *twcc.Recorder
-	origin     time.Time // of twcc's times
+	arrivals   congestionFeedback
+	origin     time.Time // of its times
+	packets    []rtcp.Packet
+	raw        []byte
 	encrypted  []byte
 }
 
@@ -110,9 +112,6 @@ func (t *Transport) Open(p Params) (*Session, error) {
 		m := &p.Media[i]
 		for _, src := range m.Sources {
 			s.declare(i, src)
-		}
-		if m.TWCCExt != 0 && s.feedback.twcc == nil {
-			s.feedback.twcc = twcc.NewRecorder(s.feedback.ssrc)
 		}
 	}
 	t.mu.Lock()
