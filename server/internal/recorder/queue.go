@@ -5,6 +5,7 @@ package recorder
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -22,7 +23,7 @@ type frame struct {
 	kept      bool // has waited for one flush already
 }
 
-// batch is what has come since the last flush. Two of them take turns, so nothing is allocated for a frame.
+// batch is what has come since the last flush.
 type batch struct {
 	frames []frame
 	data   []byte
@@ -43,6 +44,43 @@ func (b *batch) add(f frame, data []byte) {
 	b.data = append(b.data, data...) // frames before keep the old array when this makes a new one
 	f.data = b.data[n:]
 	b.frames = append(b.frames, f)
+}
+
+// buffers are what recordings lend each other: each needs most of its buffers only while it writes, and few write at a
+// time. Nothing is allocated for a frame. The zero value is empty.
+type buffers struct{ batches, bytes sync.Pool }
+
+// batch returns an empty one.
+func (b *buffers) batch() *batch {
+	if got, ok := b.batches.Get().(*batch); ok {
+		return got
+	}
+	return &batch{}
+}
+
+// giveBatch takes one back. Its frames must not be used any more.
+func (b *buffers) giveBatch(used *batch) {
+	used.reset()
+	b.batches.Put(used)
+}
+
+// take returns an empty slice.
+func (b *buffers) take() []byte {
+	if got, ok := b.bytes.Get().(*[]byte); ok {
+		return *got
+	}
+	return nil
+}
+
+// giveBytes takes an empty slice back, and returns what its owner has instead: nothing, or what is not empty.
+func (b *buffers) giveBytes(used []byte) []byte {
+	if len(used) > 0 {
+		return used
+	}
+	if cap(used) > 0 {
+		b.bytes.Put(&used)
+	}
+	return nil
 }
 
 // sortByTime interleaves the tracks by time. The frames of a track keep their order, which is that of decoding: a frame

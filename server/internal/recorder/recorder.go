@@ -94,6 +94,7 @@ type Recorder struct {
 	converts chan struct{} // a token for each ffmpeg that may run
 	digests  chan struct{} // and for each file that may be digested
 	counts   counts
+	buffers  buffers
 }
 
 // New returns a Recorder.

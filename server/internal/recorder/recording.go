@@ -34,7 +34,6 @@ type Recording struct {
 
 	mu      sync.Mutex
 	pending *batch
-	spare   *batch // empty; the writer gives it back
 	tracks  []*Track
 	senders map[senderKey]*senderClock
 	stopped bool
@@ -76,7 +75,7 @@ type senderKey struct{ user, stream string }
 
 func newRecording(r *Recorder, opts Options, m *manifest) *Recording {
 	rec := &Recording{
-		r: r, opts: opts, pending: &batch{}, spare: &batch{}, senders: map[senderKey]*senderClock{},
+		r: r, opts: opts, pending: &batch{}, senders: map[senderKey]*senderClock{},
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	rec.writer = newWriter(r, opts, m)
@@ -332,7 +331,7 @@ func (rec *Recording) poll() {
 func (rec *Recording) flush(last bool) {
 	rec.mu.Lock()
 	b := rec.pending
-	rec.pending, rec.spare = rec.spare, nil
+	rec.pending = rec.r.buffers.batch()
 	dropped := rec.dropped
 	rec.dropped = 0
 	rec.mu.Unlock()
@@ -352,10 +351,7 @@ func (rec *Recording) flush(last bool) {
 	case !rec.refusal.final && (last || time.Since(rec.refusal.last) >= rec.refusal.wait):
 		rec.resume()
 	}
-	b.reset()
-	rec.mu.Lock()
-	rec.spare = b
-	rec.mu.Unlock()
+	rec.r.buffers.giveBatch(b)
 }
 
 // fail notes that the disk refuses. What comes until resume is dropped.

@@ -27,7 +27,7 @@ type writer struct {
 	outputOf map[*slot]*output
 
 	carry *batch  // frames held back for the next flush
-	spare *batch  // empty, takes turns with carry
+	spare *batch  // what will be carry; nil between writes
 	order []frame // what is being written, by time
 	chat  *chatFile
 	early []ChatMessage // waits for the file
@@ -40,7 +40,7 @@ type writer struct {
 func newWriter(r *Recorder, opts Options, m *manifest) *writer {
 	return &writer{
 		r: r, opts: opts, manifest: m, slots: map[*Track]*slot{}, outputOf: map[*slot]*output{},
-		carry: &batch{}, spare: &batch{},
+		carry: &batch{},
 	}
 }
 
@@ -49,6 +49,9 @@ func newWriter(r *Recorder, opts Options, m *manifest) *writer {
 func (w *writer) write(b *batch, last, noted bool) error {
 	for i := range w.carry.frames {
 		w.carry.frames[i].kept = true
+	}
+	if w.spare == nil {
+		w.spare = w.r.buffers.batch()
 	}
 	w.order = append(append(w.order[:0], w.carry.frames...), b.frames...)
 	sortByTime(w.order)
@@ -73,8 +76,8 @@ func (w *writer) write(b *batch, last, noted bool) error {
 			return err
 		}
 	}
-	w.carry.reset()
-	w.carry, w.spare = w.spare, w.carry
+	w.r.buffers.giveBatch(w.carry)
+	w.carry, w.spare = w.spare, nil
 	clear(w.order)
 	for _, m := range b.chat {
 		if err := w.message(m); err != nil {
@@ -91,6 +94,7 @@ func (w *writer) write(b *batch, last, noted bool) error {
 		if err := o.flush(); err != nil {
 			return err
 		}
+		o.buf = w.r.buffers.giveBytes(o.buf)
 	}
 	w.forgetClosed()
 	if noted && !last { // finish saves the manifest too
@@ -103,7 +107,7 @@ func (w *writer) write(b *batch, last, noted bool) error {
 // when that fails. The frames of the write that failed are lost.
 func (w *writer) resume() error {
 	w.carry.reset()
-	w.spare.reset()
+	w.spare = nil
 	clear(w.order)
 	for _, o := range w.outputs {
 		if err := w.contain(o); err != nil {
@@ -148,6 +152,9 @@ func (w *writer) frame(f frame) error {
 		}
 	}
 	o := w.outputOf[s]
+	if o.buf == nil {
+		o.buf = w.r.buffers.take()
+	}
 	if s.config != f.config && f.config != nil {
 		if err := w.reconfigure(o, s, f.config); err != nil {
 			return err

@@ -38,14 +38,18 @@ type mmsghdr struct {
 // soTimestampNS asks for the time of arrival (SO_TIMESTAMPNS), and is the type of the message that bears it.
 const soTimestampNS = 35
 
-func newBatchReader(conn *net.UDPConn, take func() *Packet) (*batchReader, error) {
+func newBatchReader(conn *net.UDPConn, bytes int, take func() *Packet) (*batchReader, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	r := &batchReader{raw: raw, take: take}
-	// Without it, the time of arrival is that of reading.
-	_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soTimestampNS, 1) })
+	_ = raw.Control(func(fd uintptr) {
+		// Without it, the time of arrival is that of reading.
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soTimestampNS, 1)
+		// Beyond net.core.rmem_max, for who may.
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, bytes)
+	})
 	for i := range r.packets {
 		r.replace(i, take())
 	}

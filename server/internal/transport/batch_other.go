@@ -17,7 +17,7 @@ type batchReader struct {
 	from netip.AddrPort
 }
 
-func newBatchReader(conn *net.UDPConn, take func() *Packet) (*batchReader, error) {
+func newBatchReader(conn *net.UDPConn, _ int, take func() *Packet) (*batchReader, error) {
 	return &batchReader{conn: conn, p: take()}, nil
 }
 

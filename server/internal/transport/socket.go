@@ -63,7 +63,7 @@ func (t *Transport) openSocket(addr *net.UDPAddr) (*socket, error) {
 		s.local = local.AddrPort()
 		s.local = netip.AddrPortFrom(s.local.Addr().Unmap(), s.local.Port())
 	}
-	if s.reader, err = newBatchReader(conn, t.take); err != nil {
+	if s.reader, err = newBatchReader(conn, t.cfg.ReadBufferBytes, t.take); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return s, nil
