@@ -96,7 +96,7 @@ func (c *congestionFeedback) marshal(buf []byte, sender uint32, base uint16, fir
 	buf = binary.BigEndian.AppendUint32(buf, sender)
 	buf = binary.BigEndian.AppendUint32(buf, c.ssrc)
 	buf = binary.BigEndian.AppendUint16(buf, base)
-	buf = binary.BigEndian.AppendUint16(buf, uint16(len(c.symbols)))           //nolint:gosec // at most maxFeedback
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(c.symbols)))          
 	buf = binary.BigEndian.AppendUint32(buf, uint32(first)<<8|uint32(c.count)) //nolint:gosec // 24 bits of it
 	c.count++
 	buf = appendChunks(buf, c.symbols)
@@ -116,7 +116,7 @@ func appendChunks(buf []byte, symbols []uint8) []byte {
 			run++
 		}
 		if run >= 7 || run == len(symbols) {
-			buf = binary.BigEndian.AppendUint16(buf, uint16(symbols[0])<<13|uint16(run)) //nolint:gosec // at most maxFeedback
+			buf = binary.BigEndian.AppendUint16(buf, uint16(symbols[0])<<13|uint16(run))
 			symbols = symbols[run:]
 			continue
 		}
