@@ -64,12 +64,12 @@ func (c *congestionFeedback) append(buf []byte, sender uint32) []byte {
 	if c.arrivals[0].n-c.next >= maxFeedback { // a jump: the sender counts anew
 		c.next = c.arrivals[0].n
 	}
-	base, first := c.next, c.arrivals[0].at/baseUnit
-	last := first * baseUnit
+	base, first := c.next, int64(c.arrivals[0].at/baseUnit)
+	last := time.Duration(first) * baseUnit
 	c.symbols, c.deltas = c.symbols[:0], c.deltas[:0]
 	used := 0
 	for _, a := range c.arrivals {
-		delta := (a.at - last + deltaUnit/2) / deltaUnit
+		delta := int64((a.at - last + deltaUnit/2) / deltaUnit)
 		if a.n-base >= maxFeedback || delta < -1<<15 || delta >= 1<<15 {
 			break // it is the next packet's
 		}
@@ -81,7 +81,7 @@ func (c *congestionFeedback) append(buf []byte, sender uint32) []byte {
 		} else {
 			c.symbols, c.deltas = append(c.symbols, 2), binary.BigEndian.AppendUint16(c.deltas, uint16(delta)) //nolint:gosec // it is within 16 bits
 		}
-		last += delta * deltaUnit
+		last += time.Duration(delta) * deltaUnit
 		used++
 	}
 	c.arrivals = slices.Delete(c.arrivals, 0, used)
@@ -90,13 +90,13 @@ func (c *congestionFeedback) append(buf []byte, sender uint32) []byte {
 }
 
 // marshal writes the packet (section 3.1).
-func (c *congestionFeedback) marshal(buf []byte, sender uint32, base uint16, first time.Duration) []byte {
+func (c *congestionFeedback) marshal(buf []byte, sender uint32, base uint16, first int64) []byte {
 	start := len(buf)
 	buf = append(buf, 0x8f, 205, 0, 0)
 	buf = binary.BigEndian.AppendUint32(buf, sender)
 	buf = binary.BigEndian.AppendUint32(buf, c.ssrc)
 	buf = binary.BigEndian.AppendUint16(buf, base)
-	buf = binary.BigEndian.AppendUint16(buf, uint16(len(c.symbols)))          
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(c.symbols)))           //nolint:gosec // at most maxFeedback
 	buf = binary.BigEndian.AppendUint32(buf, uint32(first)<<8|uint32(c.count)) //nolint:gosec // 24 bits of it
 	c.count++
 	buf = appendChunks(buf, c.symbols)
