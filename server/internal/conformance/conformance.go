@@ -14,8 +14,10 @@ package conformance
 // The people of the tables: each room has a teacher who sends, a student and an auditor. Told in a case lists those who
 // hear of it, in this order.
 const (
-	Teacher, Student, Auditor = "teacher", "student", "auditor"
-	Everybody                 = "teacher student auditor"
+	Teacher   = "teacher"
+	Student   = "student"
+	Auditor   = "auditor"
+	Everybody = "teacher student auditor"
 )
 
 // Begin is a way in which a class is begun.

@@ -5,9 +5,11 @@ package roomserver_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +58,23 @@ func (p *rawPeer) send(frames ...string) {
 			p.t.Fatal(err)
 		}
 	}
+}
+
+// readSlowly reads what comes, 10 Mbit/s of it, until the test ends.
+func (p *rawPeer) readSlowly() {
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			if _, err := io.CopyN(io.Discard, p.ws.NetConn(), 128<<10); err != nil {
+				return // the connection has ended
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	p.t.Cleanup(func() {
+		p.ws.Close()
+		reading.Wait()
+	})
 }
 
 // end reads until the connection ends.

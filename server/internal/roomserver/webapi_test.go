@@ -415,11 +415,14 @@ func TestFlood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := roomservertest.New(t, roomservertest.Plain(), roomservertest.NarrowNetwork())
+			s := roomservertest.New(t, roomservertest.Plain(), roomservertest.NarrowNetwork(), roomservertest.Config(func(c *roomserver.Config) {
+				c.PingInterval = time.Hour // the others send nothing
+			}))
 			student := s.Join(t, "42", "student")
 			others := make([]*rawPeer, 30)
-			for i := range others { // they read nothing, and what the network holds is next to nothing
+			for i := range others { // they read 10 Mbit/s, and what the network holds is next to nothing
 				others[i] = dialRaw(t, s, "3")
+				others[i].readSlowly()
 				others[i].send(fmt.Sprintf(`420["joinRoom",{"userId":"u%d","roomId":"42","properties":{"role":2}}]`, i))
 			}
 			roomservertest.Poll(t, "all to come", func() bool { return s.Room().Connections() == 31 })
