@@ -82,7 +82,7 @@ func (w *worker) fresh(live *store.Entry) bool {
 // identity returns how to join: as the recording was asked for, whose id it
 // returns, or as a guest.
 func (w *worker) identity(live *store.Entry) (as talkcloud.JoinOptions, id string) {
-	as = talkcloud.JoinOptions{Room: talkcloud.RoomID(w.room), Nickname: w.s.cfg.Nickname, Password: w.password}
+	as = talkcloud.JoinOptions{Room: talkcloud.RoomID(w.room), Nickname: w.s.cfg.Nickname, Password: w.password, Recorder: true}
 	if live == nil || live.Record.GetJoin() == nil {
 		if len(w.waiting) > 0 {
 			as.Password = w.waiting[0].passwordOr(w.password)

@@ -346,7 +346,7 @@ func older(m, than talkcloud.Message) bool {
 
 func (c *core) published(m talkcloud.Message) {
 	c.confirm(Published, m)
-	if !m.DoNotSave {
+	if !m.DoNotSave || m.IsClassBegin() { // a class is kept whatever it says
 		old, had := c.saved[m.Key()]
 		if had && (older(m, old) || m.Seq > 0 && old.Equal(m)) {
 			return // known from the list already

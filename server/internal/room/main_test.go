@@ -44,7 +44,7 @@ func newRoom(t testing.TB) (*talkcloudtest.Platform, *room.Manager) {
 }
 
 func join(id talkcloud.RoomID, user talkcloud.UserID) talkcloud.JoinOptions {
-	return talkcloud.JoinOptions{Room: id, UserID: user, Nickname: "recorder"}
+	return talkcloud.JoinOptions{Room: id, UserID: user, Nickname: "recorder", Recorder: true}
 }
 
 func mustAcquire(t testing.TB, m *room.Manager, opts talkcloud.JoinOptions) *room.Session {

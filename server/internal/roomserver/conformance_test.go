@@ -29,7 +29,7 @@ func newCohort(t *testing.T, s *roomservertest.Server, room talkcloud.RoomID) *c
 		teacher: s.Join(t, room, conformance.Teacher), student: s.Join(t, room, conformance.Student),
 		auditor: s.Join(t, room, conformance.Auditor, roomservertest.Role(talkcloud.RoleAuditor)),
 	}
-	recorder, err := s.Client(t).Join(roomservertest.Context(t), talkcloud.JoinOptions{Room: room, UserID: "recorder"})
+	recorder, err := s.Client(t).Join(roomservertest.Context(t), talkcloud.JoinOptions{Room: room, UserID: "recorder", Recorder: true})
 	if err != nil {
 		t.Fatal(err)
 	}

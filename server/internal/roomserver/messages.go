@@ -186,6 +186,9 @@ func (r *room) endByDelete(p *participant, in incoming) {
 	if len(in.Data) > maxEndData {
 		in.members = bare(in.members)
 	}
+	if !in.IsClassBegin() { // it names the id alone, of a class that has one of its own
+		in.members = append(in.members, member{"name", quote(talkcloud.MessageClassBegin)})
+	}
 	raw := r.stamp(p, &in, ts)
 	r.seq++
 	r.deliver(everybody(), p, talkcloud.EventDelMsg, raw)

@@ -50,7 +50,7 @@ func decodeMessage(raw json.RawMessage) (incoming, error) {
 	if in.members, ok = readMembers(raw); !ok {
 		return in, refuse(codeFailure, reasonPayload, "room message is not an object")
 	}
-	in.ID = in.Key()
+	in.ID = cmp.Or(in.ID, in.Name)
 	if in.ID == "" {
 		return in, refuse(codeField, reasonPayload, "room message without name and id")
 	}

@@ -374,7 +374,7 @@ func TestRecord_NoFFmpeg(t *testing.T) {
 		"mix": {RecordType: talkcloud.RecordTypeMix, Convert: talkcloud.ConvertMP4, Layout: talkcloud.LayoutPortrait},
 	} {
 		room := talkcloud.RoomID(name)
-		conn, err := s.Client(t).Join(roomservertest.Context(t), talkcloud.JoinOptions{Room: room, UserID: "service"})
+		conn, err := s.Client(t).Join(roomservertest.Context(t), talkcloud.JoinOptions{Room: room, UserID: "service", Recorder: true})
 		if err != nil {
 			t.Fatal(err)
 		}

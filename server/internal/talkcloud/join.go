@@ -29,6 +29,8 @@ type JoinOptions struct {
 	// Properties are added to the participant's, over our own (role, nickname, publishstate,
 	// hasvideo, hasaudio, udpstate). It may be nil.
 	Properties map[string]json.RawMessage
+	// Recorder says that the participant is there to record, and not to take part: see [JoinRecorder].
+	Recorder bool
 }
 
 // NewUserID makes a unique user id, in the form of the vendor's SDK: 8-4-4-4-12 hex digits.
@@ -172,13 +174,16 @@ func newJoinRoom(opts JoinOptions, reply CheckRoomReply) JoinRoom {
 		properties["nickname"] = quote(nickname)
 	}
 	maps.Copy(properties, opts.Properties)
+	var extra map[string]json.RawMessage
+	if opts.Recorder {
+		extra = map[string]json.RawMessage{JoinRecorder: json.RawMessage("true")}
+	}
 	return JoinRoom{
 		UserID: userID, RoomID: room.Serial,
 		MaxVideo: number(room.MaxVideo), VideoFPS: number(room.VideoFramerate),
 		VideoWidth: number(room.VideoWidth), VideoHeight: number(room.VideoHeight),
 		RoomType: number(room.RoomType), Version: Number(3), VCodec: number(room.VCodec),
-		Properties: properties,
-		Extra:      map[string]json.RawMessage{JoinRecorder: json.RawMessage("true")},
+		Properties: properties, Extra: extra,
 	}
 }
 

@@ -98,7 +98,7 @@ func TestJoin_Wire(t *testing.T) {
 		}
 	}
 	want := `{"userId":"t1","roomId":91795,"maxVideo":6,"videofps":15,"videowidth":320,"videoheight":240,
-		"properties":{"role":0,"nickname":"Teacher T","publishstate":0,"hasvideo":false,"hasaudio":false,"udpstate":1},"roomtype":3,"version":3,"vcodec":null,"recorder":true}`
+		"properties":{"role":0,"nickname":"Teacher T","publishstate":0,"hasvideo":false,"hasaudio":false,"udpstate":1},"roomtype":3,"version":3,"vcodec":null}`
 	if got := mustMarshal(t, p.Joins()[0]); !same(t, got, []byte(want)) {
 		t.Errorf("joinRoom is\n%s, want\n%s", got, want)
 	}

@@ -47,8 +47,12 @@ type Message struct {
 	Extra map[string]json.RawMessage
 }
 
-// Key returns the id, or the name where the id is missing: what identifies the message in its room.
+// Key returns the id, or the name where the id is missing: what identifies the message in its room. A room has one class, so
+// that of a class is MessageClassBegin, whichever of id and name says so.
 func (m Message) Key() string {
+	if m.IsClassBegin() {
+		return MessageClassBegin
+	}
 	if m.ID != "" {
 		return m.ID
 	}
