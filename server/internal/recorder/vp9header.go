@@ -128,8 +128,9 @@ func (h *vp9Header) inter(r *bitReader, refs *[8][2]int, profile uint32, errorMo
 }
 
 func vp9LoopFilter(r *bitReader) {
-	r.bits(9)                         // level, sharpness
-	if r.bit() == 1 && r.bit() == 1 { // deltas, and new ones
+	r.bits(9) // level, sharpness
+	enabled := r.bit() == 1
+	if updated := enabled && r.bit() == 1; updated {
 		for range 4 + 2 {
 			vp9Delta(r, 6)
 		}
