@@ -16,8 +16,10 @@ import (
 	"strings"
 	"testing"
 
+	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server"
 	"github.com/classrec/classrec/server/internal/apitest"
+	"github.com/classrec/classrec/server/internal/talkcloud"
 )
 
 // enterpriseKeyOf is the key that a server has made for its platform.
@@ -243,5 +245,40 @@ func TestPlatformPort_RawBlank(t *testing.T) {
 			t.Errorf("%s: a blank elsewhere: %d", name, got)
 		}
 		conn.Close()
+	}
+}
+
+// Nobody in a room puts the service out of it: the class that it records goes on, and is ended by the API.
+func TestPlatformPort_EvictService(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	r := s.Must(t, apitest.Call{Name: apitest.Start, Request: `{"room":"42"}`})
+	c, err := talkcloud.New(talkcloud.Config{BaseURL: s.RoomURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := apitest.Context(t)
+	teacher, err := c.Join(ctx, talkcloud.JoinOptions{
+		Room: "42", UserID: "teacher", Properties: map[string]json.RawMessage{"role": json.RawMessage("0")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teacher.Close()
+	for _, payload := range []any{map[string]string{"id": r.GetUserId()}, r.GetUserId()} {
+		ack, err := teacher.Call(ctx, talkcloud.EventEvictParticipant, payload)
+		if err != nil || len(ack) != 2 || !strings.Contains(string(ack[1]), "NO_PERMISSION") {
+			t.Errorf("evicting the service: %s, %v", ack, err)
+		}
+	}
+	if _, err := c.Join(ctx, talkcloud.JoinOptions{
+		Room: "42", UserID: talkcloud.UserID(r.GetUserId()), Properties: map[string]json.RawMessage{"role": json.RawMessage("0")},
+	}); err == nil {
+		t.Error("somebody took the service's place")
+	}
+	stopped := s.Must(t, apitest.Call{Name: apitest.Stop, Request: `{"room":"42"}`})
+	if stopped.GetName() != r.GetName() || stopped.GetEndReason() != classrecv1.EndReason_END_REASON_STOPPED {
+		t.Errorf("stopped %v", stopped)
 	}
 }
