@@ -75,7 +75,7 @@ func keptSecret(path string, size int, data ...string) (string, error) {
 	}
 	for _, dir := range data {
 		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-			return "", fmt.Errorf("%s is missing or empty, and %s has data that was made with it: put it back from a backup, or move the data away", path, dir)
+			return "", fmt.Errorf("--data-dir: %s is missing or empty, and %s has data that was made with it: put it back from a backup, or move the data away", path, dir)
 		}
 	}
 	secret := make([]byte, size)
