@@ -21,6 +21,9 @@ type RoomLimits struct {
 	MaxParticipants, MaxPerRoom int
 	// MaxMessageBytes bounds one message: 1 MiB. A larger one ends its connection.
 	MaxMessageBytes int64
+	// ClassesPerMinute is how many classes begin in a room in a minute: 10. Negative:
+	// no bound.
+	ClassesPerMinute int
 	// MessagesPerSecond is how many messages one participant may send in a second,
 	// on average over ten: 300. Negative: no bound.
 	MessagesPerSecond int
@@ -45,6 +48,7 @@ func (l RoomLimits) withDefaults() RoomLimits {
 	l.MaxPerRoom = cmp.Or(l.MaxPerRoom, 5_000)
 	l.MaxMessageBytes = cmp.Or(l.MaxMessageBytes, 1<<20)
 	l.MessagesPerSecond = cmp.Or(l.MessagesPerSecond, 300)
+	l.ClassesPerMinute = cmp.Or(l.ClassesPerMinute, 10)
 	l.MaxSavedMessages = cmp.Or(l.MaxSavedMessages, 1_000)
 	l.MaxSavedBytes = cmp.Or(l.MaxSavedBytes, 4<<20)
 	l.MaxPublishers = cmp.Or(l.MaxPublishers, 2_000)
@@ -79,6 +83,7 @@ func (l RoomLimits) validate() (errs []error) {
 func (l RoomLimits) apply(cfg *roomserver.Config) {
 	cfg.MaxRooms, cfg.MaxParticipants, cfg.MaxPerRoom = l.MaxRooms, l.MaxParticipants, l.MaxPerRoom
 	cfg.MaxMessageBytes, cfg.MessagesPerSecond = l.MaxMessageBytes, l.MessagesPerSecond
+	cfg.ClassesPerMinute = l.ClassesPerMinute
 	cfg.MaxSavedMessages, cfg.MaxSavedBytes = l.MaxSavedMessages, int(l.MaxSavedBytes)
 	cfg.MaxPublishers, cfg.MaxStreams, cfg.MinFree = l.MaxPublishers, l.MaxStreams, l.MinFree
 	cfg.MaxTCPPublishers = l.maxTCPMedia

@@ -82,7 +82,7 @@ func TestDefaults(t *testing.T) {
 // roomLimits are the defaults.
 func roomLimits() server.RoomLimits {
 	return server.RoomLimits{
-		MaxRooms: 20_000, MaxParticipants: 50_000, MaxPerRoom: 5_000, MaxMessageBytes: 1 << 20, MessagesPerSecond: 300,
+		MaxRooms: 20_000, MaxParticipants: 50_000, MaxPerRoom: 5_000, MaxMessageBytes: 1 << 20, MessagesPerSecond: 300, ClassesPerMinute: 10,
 		MaxSavedMessages: 1_000, MaxSavedBytes: 4 << 20, MaxPublishers: 2_000, MaxStreams: 4, MinFree: 256 << 20,
 	}
 }

@@ -28,6 +28,7 @@ type roomLimitFlags struct {
 	RoomMaxPeople       int      `name:"room-max-people" default:"5000" placeholder:"N" help:"How many people there may be in one room (${default})." group:"limits"`
 	RoomMaxMessage      byteSize `name:"room-max-message" default:"1MiB" placeholder:"SIZE" help:"The largest message of a participant (${default}); a larger one ends its connection." group:"limits"`
 	RoomMessageRate     int      `name:"room-message-rate" default:"300" placeholder:"N" help:"How many messages a participant may send in a second, on average over ten; 0 is no bound (${default})." group:"limits"`
+	RoomClassRate       int      `name:"room-class-rate" default:"10" placeholder:"N" help:"How many classes begin in a room in a minute; 0 is no bound (${default})." group:"limits"`
 	RoomMaxSaved        int      `name:"room-max-saved" default:"1000" placeholder:"N" help:"How many messages a room keeps for those who come late (${default})." group:"limits"`
 	RoomMaxSavedBytes   byteSize `name:"room-max-saved-bytes" default:"4MiB" placeholder:"SIZE" help:"How much they may be in all (${default})." group:"limits"`
 	RoomMaxPublishers   int      `name:"room-max-publishers" default:"2000" placeholder:"N" help:"How many streams of media are taken at once (${default})." group:"limits"`
@@ -45,7 +46,7 @@ func (f *roomLimitFlags) limits() server.RoomLimits {
 	}
 	return server.RoomLimits{
 		MaxRooms: f.RoomMaxRooms, MaxParticipants: f.RoomMaxParticipants, MaxPerRoom: f.RoomMaxPeople,
-		MaxMessageBytes: int64(f.RoomMaxMessage), MessagesPerSecond: rate,
+		MaxMessageBytes: int64(f.RoomMaxMessage), MessagesPerSecond: rate, ClassesPerMinute: orForever(f.RoomClassRate),
 		MaxSavedMessages: f.RoomMaxSaved, MaxSavedBytes: int64(f.RoomMaxSavedBytes),
 		MaxPublishers: f.RoomMaxPublishers, MaxStreams: f.RoomMaxStreams, MinFree: free,
 	}

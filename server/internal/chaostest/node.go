@@ -65,7 +65,7 @@ func NewNode(tb testing.TB, program, dir string, args ...string) *Node {
 	}
 	n.args = append([]string{
 		"--data-dir", filepath.Join(dir, "data"),
-		"--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--room-listen", "127.0.0.1:0",
+		"--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--room-listen", "127.0.0.1:0", "--room-class-rate", "0",
 		"--files-base-url", "http://" + n.http.Addr() + "/files",
 	}, args...)
 	tb.Cleanup(func() {
