@@ -182,6 +182,7 @@ func TestTimes_SlowReader(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	mustWrite(t, filepath.Join(cfg.DataDir, "enterprise.key"), "0123456789abcdef\n") // as there is data
 	mustWrite(t, filepath.Join(dir, "class.json"),
 		`{"room":"42","recordts":1511860000,"finished":true,"files":[{"name":"x.webm","mediatype":"video/webm"}]}`)
 	mustWrite(t, filepath.Join(dir, "x.webm"), "")
