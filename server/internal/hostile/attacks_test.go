@@ -150,8 +150,9 @@ func endlessBodies(t *testing.T, v *victim) {
 	} {
 		body := new(endless)
 		status, text := v.ask(t, http.MethodPost, tc.url, body, "Content-Type", tc.contentType)
-		// An answer may come while the body is still being sent.
-		if taken := body.taken.Load(); status >= 200 && status < 300 || taken > 64<<20 {
+		// An answer may come while the body is still being sent. The platform's own calls are refused in a 200.
+		refused := status < 200 || status >= 300 || strings.Contains(text, `"result":-1`)
+		if taken := body.taken.Load(); !refused || taken > 64<<20 {
 			t.Errorf("%s: %d %.80s, after %d bytes", tc.url, status, text, taken)
 		}
 	}
@@ -471,6 +472,7 @@ func record(t *testing.T, dataDir string) {
 		`{"name":"up.webm","mediatype":"video/webm"},{"name":"gone.webm","mediatype":"video/webm"},{"name":"dir","mediatype":"video/webm"}]}`
 	for path, text := range map[string]string{
 		outside: secret, filepath.Join(dir, "whole.webm"): recorded, filepath.Join(dir, "class.json"): manifest,
+		filepath.Join(dataDir, "enterprise.key"): "5d1c0a9b7e3f2468\n", // no server makes one beside recordings
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
