@@ -27,7 +27,7 @@ func TestLayers(t *testing.T) {
 			p := startPublisher(t, s, tt.publisher)
 			p.proxy.through(endpoint("room", "u"), impair.Config{})
 			p.publish(t, "room", "u", tt.session)
-			end := class(t, s, "room", `"format": "RECORDING_FORMAT_MKV"`)
+			end := class(t, s)
 			var sent struct{ Layers []struct{ Width, Frames int } }
 			eventually(t, "a few seconds are sent", func() bool { // a browser begins with the smallest, and climbs
 				sent = callInto[struct{ Layers []struct{ Width, Frames int } }](t, p.remote, "stats", "u")

@@ -110,10 +110,10 @@ func wellFormed(t *testing.T, file string) {
 	}
 }
 
-// class begins a class that is recorded into a file for each person, and returns what ends it.
-func class(t *testing.T, s *apitest.Server, room, options string) (end func() *classrecv1.Recording) {
+// class begins a class in the room "room" that is recorded into a Matroska file for each person, and returns what ends it.
+func class(t *testing.T, s *apitest.Server) (end func() *classrecv1.Recording) {
 	t.Helper()
-	r := s.Must(t, apitest.Call{Name: apitest.Start, Request: fmt.Sprintf(`{"room": %q, %s}`, room, options)})
+	r := s.Must(t, apitest.Call{Name: apitest.Start, Request: `{"room": "room", "format": "RECORDING_FORMAT_MKV"}`})
 	return func() *classrecv1.Recording {
 		t.Helper()
 		s.Must(t, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"name": %q}`, r.GetName())})
@@ -129,7 +129,7 @@ func measure(t *testing.T, publisher string, o session, frames int, networks ...
 	t.Helper()
 	s := newMediaServer(t, publisher)
 	p := startPublisher(t, s, publisher)
-	end := class(t, s, "room", `"format": "RECORDING_FORMAT_MKV"`)
+	end := class(t, s)
 	var routes []*route
 	for i, n := range networks {
 		user := fmt.Sprint("u", i)
@@ -206,33 +206,45 @@ func join(t *testing.T, publisher string, o session, networks []network) []measu
 	t.Helper()
 	s := newMediaServer(t, publisher)
 	p := startPublisher(t, s, publisher)
-	end := class(t, s, "room", `"format": "RECORDING_FORMAT_MKV"`)
+	end := class(t, s)
 	routes := make([]*route, len(networks))
+	failed := make([]bool, len(networks))
 	var joining sync.WaitGroup
 	for i, n := range networks {
 		user := fmt.Sprint("u", i)
 		routes[i] = p.proxy.through(endpoint("room", user), n.Config)
 		joining.Go(func() {
 			if _, err := p.try(testContext(t), "publish", user, p.request("room", user, o)); err != nil {
-				t.Errorf("%s: %v", n.name, err)
+				failed[i] = true
+				t.Errorf("%s: %v; the relay saw %+v", n.name, err, routes[i].link.Stats())
 			}
 		})
 	}
 	joining.Wait()
 	for i, r := range routes {
+		if failed[i] {
+			continue
+		}
 		eventually(t, networks[i].name+": media is sent", func() bool { return r.passed().frames >= 20 && r.passed().audio >= 50 })
 	}
 	for i := range networks {
-		p.call(t, "quiet", fmt.Sprint("u", i))
+		if !failed[i] {
+			p.call(t, "quiet", fmt.Sprint("u", i))
+		}
 	}
 	<-time.After(repairs)
 	for i := range networks {
-		p.call(t, "end", fmt.Sprint("u", i))
+		if !failed[i] {
+			p.call(t, "end", fmt.Sprint("u", i))
+		}
 	}
 	recording := end()
 	results := make([]measured, len(networks))
 	for i, r := range routes {
 		results[i].passed = r.passed()
+		if failed[i] {
+			continue
+		}
 		name := fmt.Sprintf("u%d.mkv", i)
 		if !slices.ContainsFunc(recording.GetFiles(), func(f *classrecv1.RecordingFile) bool { return nameOf(t, f) == name }) {
 			t.Errorf("%s: no file; gaps %v", networks[i].name, recording.GetGaps())

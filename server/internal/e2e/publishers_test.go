@@ -175,10 +175,10 @@ func (p *independent) request(room, user string, o session) any {
 	}{o, p.base + endpoint(room, user), !o.NoWait}
 }
 
-// publish begins a session of a person in a room and waits until it is connected. It returns the offer.
-func (p *independent) publish(t *testing.T, room, user string, o session) string {
+// publish begins a session of a person in a room and waits until it is connected.
+func (p *independent) publish(t *testing.T, room, user string, o session) {
 	t.Helper()
-	return callInto[string](t, p.remote, "publish", user, p.request(room, user, o))
+	p.call(t, "publish", user, p.request(room, user, o))
 }
 
 // endpoint is the path of WHIP for a person in a room.

@@ -52,7 +52,7 @@ func TestRandom_ClassesOfAnOddPlatform(t *testing.T) {
 	running.Wait()
 	p.Script(talkcloudtest.Script{}) // what is unsure comes to rest
 	for i := range rooms {
-		p.check(t, s, st, strconv.Itoa(i))
+		p.check(t, st, strconv.Itoa(i))
 	}
 }
 
@@ -197,7 +197,7 @@ func (p *oddPlatform) live(t *testing.T, s *life, roomID string, classes int, rn
 }
 
 // check compares a room with what is recorded of it, once it has come to rest.
-func (p *oddPlatform) check(t *testing.T, s *life, st *store.Store, roomID string) {
+func (p *oddPlatform) check(t *testing.T, st *store.Store, roomID string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -44,10 +44,10 @@ class Publisher:
             transceiver = w.emit("get-transceiver", i)
             transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
             transceiver.set_property("do-nack", True)
+        connected, needed = threading.Event(), threading.Event()
         if not options.get("burst"):  # otherwise all that waits for the connection is sent with it
             for pad in w.sinkpads:
-                pad.add_probe(Gst.PadProbeType.BUFFER, lambda *_: Gst.PadProbeReturn.OK if connected.is_set() else Gst.PadProbeReturn.DROP)
-        connected, needed = threading.Event(), threading.Event()
+                pad.add_probe(Gst.PadProbeType.BUFFER, self.gate(connected))
         w.connect("notify::connection-state", lambda *_: connected.set()
                   if w.get_property("connection-state") == GstWebRTC.WebRTCPeerConnectionState.CONNECTED else None)
         w.connect("on-negotiation-needed", lambda *_: needed.set())
@@ -69,6 +69,23 @@ class Publisher:
         if not connected.wait(45):
             raise RuntimeError("not connected")
         return text
+
+    @staticmethod
+    def gate(connected):
+        """Drops what comes before the connection, and of the picture what refers to that."""
+        state = {"open": False, "asked": False}
+
+        def probe(pad, info):
+            if not state["open"] and connected.is_set():
+                if not info.get_buffer().has_flags(Gst.BufferFlags.DELTA_UNIT):
+                    state["open"] = True
+                elif not state["asked"]:
+                    state["asked"] = True
+                    request = Gst.Structure.new_from_string("GstForceKeyUnit, all-headers=(boolean)true, count=(uint)1")
+                    pad.get_peer().send_event(Gst.Event.new_custom(Gst.EventType.CUSTOM_UPSTREAM, request))
+            return Gst.PadProbeReturn.OK if state["open"] else Gst.PadProbeReturn.DROP
+
+        return probe
 
     def stats(self, name):
         return {"state": "connected"}
