@@ -56,6 +56,9 @@ func (w *worker) observe(ctx context.Context, ev *room.Event) {
 func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 	w.endOp()
 	w.view = w.view.joined(w.liveRecord(), ev.Vacant, w.s.cfg.RoomsStartEmpty)
+	if !w.view.again && !w.view.doubt.IsZero() {
+		w.view.doubt = w.s.now().Add(w.s.cfg.Linger) // this is what was waited for
+	}
 	for _, m := range ev.Messages {
 		if m.Key() == talkcloud.MessageClassBegin {
 			w.begun(ctx, m, true)
@@ -259,6 +262,10 @@ func (w *worker) ended(ctx context.Context, msg talkcloud.Message, gone bool) {
 	w.apply(ctx, rec.GetId(), ev)
 }
 
+// lookTime bounds the look at a room's list at the end of a doubt. It ends when
+// the list has been seen.
+const lookTime = time.Minute
+
 // doubting reports whether the room is stayed in for what may yet be seen
 // there, and until when. At the end of that it is joined anew, for its list.
 func (w *worker) doubting(live *store.Entry) (doubting bool, until time.Time) {
@@ -272,7 +279,7 @@ func (w *worker) doubting(live *store.Entry) (doubting bool, until time.Time) {
 		v.doubt = time.Time{}
 		return false, time.Time{}
 	}
-	v.again, v.doubt = false, w.s.now().Add(w.s.cfg.Linger)
+	v.again, v.doubt = false, w.s.now().Add(lookTime)
 	if live == nil {
 		w.leave()
 	}

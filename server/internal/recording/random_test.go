@@ -26,7 +26,7 @@ import (
 
 // A platform whose echoes are late, doubled or missing, whose connections drop,
 // and whose list is odd: what it has had of classes is what is recorded. Of each
-// class there is one recording, with its file; there is no other, none is open at
+// class there is one part of one recording, with its file; there is no other, none is open at
 // the end, and none is left in the room.
 func TestRandom_ClassesOfAnOddPlatform(t *testing.T) {
 	t.Parallel()
@@ -209,20 +209,29 @@ func (p *oddPlatform) check(t *testing.T, st *store.Store, roomID string) {
 	}
 	roomservertest.Poll(t, "the room to be without a class", func() bool { return len(p.Saved(talkcloud.RoomID(roomID))) == 0 })
 	var want, got []int64
-	for _, c := range classesOf(p.History(talkcloud.RoomID(roomID))) {
+	history := p.History(talkcloud.RoomID(roomID))
+	for _, c := range classesOf(history) {
 		want = append(want, c.begin)
+	}
+	begun := map[int64]bool{}
+	for _, c := range history {
+		begun[c.Message.TS.Unix()] = c.Event == talkcloud.EventPubMsg
 	}
 	all, _, _ := st.List("default", store.Filter{Room: roomID}, store.Cursor{}, 1000)
 	for _, e := range all {
 		r := e.Record.GetRecording()
-		got = append(got, r.GetRecordTime().GetSeconds())
+		got = append(got, e.Record.GetRecordTs()...)
 		if r.GetState() != available || len(r.GetUrls()) == 0 {
 			t.Errorf("room %s: %s is %v with %q: %s", roomID, r.GetName(), r.GetState(), r.GetUrls(), r.GetFailure().GetMessage())
 		}
 	}
+	// Where the end of a class was never told, the next one is a part of its
+	// recording: nobody can tell it from one that was published again.
 	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("room %s: classes began at %v, recorded are %v\n%s", roomID, want, got, describe(p.History(talkcloud.RoomID(roomID))))
+	lost := slices.ContainsFunc(want, func(ts int64) bool { return !slices.Contains(got, ts) })
+	unknown := slices.ContainsFunc(got, func(ts int64) bool { return !begun[ts] })
+	if lost || unknown || len(slices.Compact(slices.Clone(got))) != len(got) {
+		t.Errorf("room %s: classes began at %v, recorded are %v\n%s", roomID, want, got, describe(history))
 	}
 }
 
