@@ -103,8 +103,22 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 		filter.RecordTime = t.GetSeconds()
 	}
 	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
+	// A page that would be the last but for what is older is not left without an answer to that.
+	for range maxOlderLooks {
+		if more || len(entries) > size || foreign.older == 0 || len(foreign.found) > 0 || foreign.missing != nil {
+			break
+		}
+		odd := foreign.odd
+		if foreign, err = s.foreignInTime(ctx, req, &foreignKey{Time: foreign.older}, size); err != nil {
+			return nil, public(err)
+		}
+		foreign.odd = cmp.Or(odd, foreign.odd)
+	}
 	return s.page(req, at, entries, more, foreign, size), nil
 }
+
+// maxOlderLooks bounds how often one page asks the platform for what is older. Each time the window grows.
+const maxOlderLooks = 8
 
 // maxPageBytes bounds a page: clients of gRPC take 4 MiB by default.
 const maxPageBytes = 3 << 20
