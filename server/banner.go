@@ -31,8 +31,8 @@ func (s *Server) Banner() string {
 	} else {
 		line("platform", s.cfg.Platform, "")
 	}
-	if s.cfg.NATS != "" {
-		line("store", "NATS", "replica "+s.store.ReplicaID())
+	if s.cfg.Database != "" {
+		line("database", "PostgreSQL", "replica "+s.store.ReplicaID())
 	}
 	line("data", s.cfg.DataDir, "")
 	if s.cfg.PlatformOnly {
@@ -55,7 +55,7 @@ func (s *Server) LogStart(log *slog.Logger) {
 	if s.room != nil {
 		attrs = append(attrs, slog.String("room", s.RoomAddr().String()))
 	}
-	if s.cfg.NATS != "" {
+	if s.cfg.Database != "" {
 		attrs = append(attrs, slog.String("replica", s.store.ReplicaID()))
 	}
 	log.Info("classrec is up", attrs...)

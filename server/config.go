@@ -81,22 +81,18 @@ type Config struct {
 	// 1 GiB; negative: no bound.
 	EventRetention      time.Duration
 	EventRetentionBytes int64
-	// SyncInterval is how often the log in DataDir is synced to the disk. A
+	// SyncInterval is how often the database in DataDir is synced to the disk. A
 	// power cut may lose what was acknowledged since; a killed process loses
 	// nothing. 0: before each write is acknowledged.
 	SyncInterval time.Duration
 
-	// NATS joins an existing NATS cluster with JetStream instead of keeping the
-	// log in DataDir: nats://host:port addresses, separated by commas. Servers
-	// of one cluster are replicas of one classrec: they share the log, and any
-	// of them serves any call. They need a platform that they share too, and
-	// one SealKeyFile. "": the log is in DataDir, and this is the only server.
-	NATS string
-	// NATSReplicas is how many servers of the cluster keep the log. 0: 3.
-	NATSReplicas int
-	// NATSCredsFile has the credentials for it, as nsc makes them; NATSCAFile
-	// PEM certificates that are trusted for it. "": none.
-	NATSCredsFile, NATSCAFile string
+	// Database is a PostgreSQL database, version 13 or newer, that is used instead
+	// of the SQLite database in DataDir:
+	// postgres://user@host1,host2/name?target_session_attrs=read-write. Servers
+	// that share one are replicas of one classrec: any of them serves any call.
+	// They need a platform that they share too, and one SealKeyFile. "": the
+	// database is in DataDir, and this is the only server.
+	Database string
 	// LeaseTTL is how long a replica may be silent until the others take its
 	// rooms over. 0: 6 s.
 	LeaseTTL time.Duration
@@ -254,7 +250,6 @@ func (c Config) withDefaults() Config {
 	c.RoomEmptyTimeout = cmp.Or(c.RoomEmptyTimeout, time.Minute)
 	c.ProcessingTimeout = cmp.Or(c.ProcessingTimeout, 2*time.Hour)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 9*time.Second)
-	c.NATSReplicas = cmp.Or(c.NATSReplicas, 3)
 	c.EventRetention = cmp.Or(c.EventRetention, 720*time.Hour)
 	c.EventRetentionBytes = cmp.Or(c.EventRetentionBytes, 1<<30)
 	c.FileLinkTTL = cmp.Or(c.FileLinkTTL, 6*time.Hour)
@@ -327,29 +322,26 @@ func (c Config) validateReplica() (errs []error) {
 	if c.PlatformOnly && !c.embedded() {
 		errs = append(errs, errors.New("--platform-only: serves the embedded platform; it goes without --platform"))
 	}
-	if c.PlatformOnly && c.NATS != "" {
-		errs = append(errs, errors.New("--platform-only: keeps no log; it goes without --nats"))
+	if c.PlatformOnly && c.Database != "" {
+		errs = append(errs, errors.New("--platform-only: keeps no recordings; it goes without --database"))
 	}
-	if c.NATS == "" {
+	if c.Database == "" {
 		return errs
 	}
 	if c.embedded() && !c.PlatformOnly {
-		errs = append(errs, errors.New("--nats: replicas need a --platform that they share: TalkCloud, or one process with --platform-only"))
+		errs = append(errs, errors.New("--database: replicas need a --platform that they share: TalkCloud, or one process with --platform-only"))
 	}
-	if err := checkNATS(c.NATS); err != nil {
-		errs = append(errs, fmt.Errorf("--nats: %w", err))
+	if u, err := url.Parse(c.Database); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
+		errs = append(errs, errors.New("--database: is not postgres://user@host/name")) // there may be a password in it
 	}
 	if c.SealKeyFile == "" {
-		errs = append(errs, errors.New("--seal-key-file: needed with --nats; all replicas have the same (openssl rand -hex 32)"))
+		errs = append(errs, errors.New("--seal-key-file: needed with --database; all replicas have the same (openssl rand -hex 32)"))
 	}
 	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Minute {
 		errs = append(errs, errors.New("--lease-ttl: is not between 1s and 1m"))
 	}
-	if c.SyncInterval > 0 && c.NATS != "" {
-		errs = append(errs, errors.New("--sync: is for the log in --data-dir; the servers of --nats have their own"))
-	}
-	if c.NATSReplicas < 1 || c.NATSReplicas > 5 {
-		errs = append(errs, errors.New("--nats-replicas: is not between 1 and 5"))
+	if c.SyncInterval > 0 {
+		errs = append(errs, errors.New("--sync: is for the database in --data-dir; that of --database has its own setting (synchronous_commit)"))
 	}
 	return errs
 }
@@ -365,21 +357,6 @@ func checkURL(text string) error {
 	}
 	if strings.HasSuffix(u.Path, "/") && u.Path != "/" {
 		return errors.New("ends in a slash")
-	}
-	return nil
-}
-
-// checkNATS tells what is wrong with the servers of a cluster, and repeats
-// nothing of them: there may be a password.
-func checkNATS(list string) error {
-	for i, text := range strings.Split(list, ",") {
-		text = strings.TrimSpace(text)
-		if !strings.Contains(text, "://") {
-			text = "nats://" + text
-		}
-		if u, err := url.Parse(text); err != nil || u.Hostname() == "" {
-			return fmt.Errorf("server %d is not nats://host:port", i+1)
-		}
 	}
 	return nil
 }

@@ -25,10 +25,10 @@ func TestNew_DataDirUnusable(t *testing.T) {
 		}
 	}
 	for name, spoil := range map[string]func(t *testing.T, dir string){
-		"is a file":           func(t *testing.T, dir string) { mustWrite(t, dir) },
-		"is under a file":     func(t *testing.T, dir string) { mustWrite(t, filepath.Dir(dir)) },
-		"its log is a file":   func(t *testing.T, dir string) { mustWrite(t, filepath.Join(dir, "store")) },
-		"its log's files are": func(t *testing.T, dir string) { mustWrite(t, filepath.Join(dir, "store", "jetstream")) },
+		"is a file":            func(t *testing.T, dir string) { mustWrite(t, dir) },
+		"is under a file":      func(t *testing.T, dir string) { mustWrite(t, filepath.Dir(dir)) },
+		"its store is a file":  func(t *testing.T, dir string) { mustWrite(t, filepath.Join(dir, "store")) },
+		"its database is none": func(t *testing.T, dir string) { mustWrite(t, filepath.Join(dir, "store", "classrec.db")) },
 		"is locked away": func(t *testing.T, dir string) {
 			if err := os.MkdirAll(filepath.Join(dir, "store", "lock"), 0o700); err != nil {
 				t.Fatal(err)

@@ -54,52 +54,44 @@ func processReadings() []reading[processStats] {
 	}
 }
 
-// logStats is how the log does.
-type logStats struct {
-	store.LogState
+// storeStats is how the database does.
+type storeStats struct {
+	store.State
 	up, writable bool
+	damages      uint64
 }
 
-// logStats asks the log's servers.
-func (s *Server) logStats() logStats {
+func (s *Server) storeStats() storeStats {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	state, err := s.store.LogState(ctx)
-	return logStats{LogState: state, up: err == nil, writable: s.store.Err() == nil}
+	state, err := s.store.State(ctx)
+	return storeStats{State: state, up: err == nil, writable: s.store.Err() == nil && (err != nil || state.Writable), damages: s.store.Damages()}
 }
 
-// logReadings leaves out what nobody has answered.
-func logReadings() []reading[logStats] {
-	known := func(value func(logStats) float64) func(logStats, func(float64, ...string)) {
-		return func(s logStats, tell func(float64, ...string)) {
+// storeReadings leaves out what is not known while the database does not answer.
+func storeReadings() []reading[storeStats] {
+	known := func(value func(storeStats) float64) func(storeStats, func(float64, ...string)) {
+		return func(s storeStats, tell func(float64, ...string)) {
 			if s.up {
 				tell(value(s))
 			}
 		}
 	}
-	return []reading[logStats]{
-		gauge("classrec_store_writable", "1 while the log takes changes.",
-			func(s logStats, tell func(float64, ...string)) { tell(truth(s.writable)) }),
-		gauge("classrec_jetstream_up", "1 while JetStream answers.",
-			func(s logStats, tell func(float64, ...string)) { tell(truth(s.up)) }),
-		gauge("classrec_jetstream_stream_bytes", "The size of the log.",
-			known(func(s logStats) float64 { return float64(s.Bytes) })),
-		gauge("classrec_jetstream_stream_messages", "How many messages the log has.",
-			known(func(s logStats) float64 { return float64(s.Messages) })),
-		gauge("classrec_jetstream_stream_last_sequence", "The sequence of the log's last message.",
-			known(func(s logStats) float64 { return float64(s.LastSequence) })),
-		gauge("classrec_jetstream_has_leader", "1 while the log has a leader; without a cluster, always.",
-			known(func(s logStats) float64 { return truth(s.HasLeader) })),
-		gauge("classrec_jetstream_servers", "Servers of the cluster that keep the log (none without --nats).",
-			func(s logStats, tell func(float64, ...string)) {
-				if s.up {
-					tell(float64(s.Current), "current")
-					tell(float64(s.Lagging), "lagging")
-					tell(float64(s.Offline), "offline")
-				}
-			}, "state"),
-		gauge("classrec_jetstream_lag_operations", "By how many operations the server that is furthest behind is so.",
-			known(func(s logStats) float64 { return float64(s.MaxLag) })),
+	return []reading[storeStats]{
+		gauge("classrec_store_writable", "1 while the database takes changes.",
+			func(s storeStats, tell func(float64, ...string)) { tell(truth(s.writable)) }),
+		gauge("classrec_store_up", "1 while the database answers.",
+			func(s storeStats, tell func(float64, ...string)) { tell(truth(s.up)) }),
+		counter("classrec_store_damages_total", "Damaged data found in the database; each has a line in the log.",
+			func(s storeStats, tell func(float64, ...string)) { tell(float64(s.damages)) }),
+		gauge("classrec_store_bytes", "The size of the database.",
+			known(func(s storeStats) float64 { return float64(s.Bytes) })),
+		gauge("classrec_store_first_sequence", "The sequence of the oldest event that is kept.",
+			known(func(s storeStats) float64 { return float64(s.FirstSequence) })),
+		gauge("classrec_store_last_sequence", "The sequence of the newest event.",
+			known(func(s storeStats) float64 { return float64(s.LastSequence) })),
+		gauge("classrec_store_replicas", "Processes that share the database and are alive (none without --database).",
+			known(func(s storeStats) float64 { return float64(s.Replicas) })),
 	}
 }
 

@@ -33,6 +33,6 @@ func (s *Server) openPlatformOnly(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve files: %w", err)
 	}
-	s.addHTTP("file server", s.tls.listener(s.httpListener), handler)
+	s.serveHTTP("file server", handler)
 	return nil
 }

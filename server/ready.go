@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -38,18 +39,25 @@ type readiness struct {
 	mu      sync.Mutex
 	looked  time.Time
 	last    error
-	probing chan struct{} // holds one while the data directory is written to
+	probing chan struct{}          // holds one while the data directory is written to
+	waiting atomic.Pointer[string] // what the start waits for
 }
+
+// wait says what the start waits for; "": for nothing in particular.
+func (r *readiness) wait(what string) { r.waiting.Store(&what) }
 
 var errNotServing = errors.New("the server is starting or stopping")
 
 // ready says whether calls can be served; an error has all reasons against it,
 // one a line, and is for everybody to see.
 func (s *Server) ready(ctx context.Context) error {
+	r := &s.readiness
+	if what := r.waiting.Load(); what != nil && *what != "" {
+		return errors.New("the server is starting: " + *what)
+	}
 	if !s.serving.Load() {
 		return errNotServing
 	}
-	r := &s.readiness
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Since(r.looked) < readyLeast {
@@ -62,7 +70,7 @@ func (s *Server) ready(ctx context.Context) error {
 	go func() { disk <- r.probe(ctx, s.cfg.path(probeName)) }()
 	var log error
 	if s.store != nil {
-		log = s.logReady(ctx)
+		log = s.storeReady(ctx)
 	}
 	err := errors.Join(<-disk, log)
 	if !s.serving.Load() {
@@ -72,18 +80,18 @@ func (s *Server) ready(ctx context.Context) error {
 	return err
 }
 
-// logReady says whether the log takes changes. One that was refused is held
+// storeReady says whether the database takes changes. One that was refused is held
 // against it for a while only: were nobody sent here, nobody would find out that
 // it takes them again.
-func (s *Server) logReady(ctx context.Context) error {
-	state, err := s.store.LogState(ctx)
+func (s *Server) storeReady(ctx context.Context) error {
+	state, err := s.store.State(ctx)
 	switch {
 	case err != nil:
-		return errors.New("the log cannot be read: JetStream does not answer")
-	case state.Clustered && !state.HasLeader:
-		return errors.New("the log cannot be written: it has no leader")
-	case !state.Healthy, s.store.Failing(time.Now().Add(-holdAgainst)) != nil:
-		return errors.New("the log cannot be written")
+		return errors.New("the database cannot be read: it does not answer")
+	case !state.Writable:
+		return errors.New("the database cannot be written: it is a standby")
+	case s.store.Failing(time.Now().Add(-holdAgainst)) != nil:
+		return errors.New("the database cannot be written")
 	}
 	return nil
 }

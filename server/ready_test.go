@@ -17,9 +17,6 @@ import (
 
 	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
-	"github.com/classrec/classrec/server"
-	"github.com/classrec/classrec/server/internal/apitest"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // get is the answer to a GET.
@@ -113,32 +110,5 @@ func TestReady_DataDirectory(t *testing.T) {
 	if err := os.Remove(probe); err != nil {
 		t.Fatal(err)
 	}
-	r.awaitReadiness(t, true)
-}
-
-// Without its NATS cluster, a replica is not ready, and says so also in the
-// metrics of the log; with it again, it is ready.
-func TestReady_NATSAway(t *testing.T) {
-	t.Parallel()
-	link := storetest.NewCluster(t, 1).Client(t)
-	s := apitest.New(t, apitest.Replica(t, apitest.PlatformOnly(t), link.URLs(), 2*time.Second), func(cfg *server.Config) {
-		cfg.NATSReplicas, cfg.AdminListen = 1, "127.0.0.1:0"
-	})
-	r := &running{Server: s.Process(), http: s.HTTP(), base: s.URL()}
-	r.awaitReadiness(t, true)
-	if got := scrape(t, r.base)[`classrec_jetstream_servers{state="current"}`]; got != 1 {
-		t.Errorf("%v servers of the cluster are current", got)
-	}
-	link.Cut()
-	if body := r.awaitReadiness(t, false); !strings.Contains(body, "not ready: the log cannot be") {
-		t.Errorf("/readyz says %q", body)
-	}
-	if got := scrape(t, r.base)[`classrec_jetstream_up`]; got != 0 {
-		t.Errorf("JetStream is up: %v", got)
-	}
-	if code, _, _ := r.get(t, "/healthz"); code != http.StatusOK {
-		t.Errorf("/healthz: %d", code)
-	}
-	link.Heal()
 	r.awaitReadiness(t, true)
 }

@@ -52,6 +52,7 @@ type Server struct {
 	alive   *alive      // nil without the embedded platform
 
 	readiness readiness
+	http      *httpPort
 
 	grpcListener, adminListener    net.Listener // nil with PlatformOnly; the second may be
 	httpListener                   net.Listener
@@ -101,6 +102,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		s.openAuth,
 		s.listen,
 		s.openLinks,
+		s.openHTTP,
 		s.openStore,
 		s.openTenants,
 		s.openWebhooks,
@@ -118,6 +120,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 			s.openAuth,
 			s.listen,
 			s.openLinks,
+			s.openHTTP,
 			s.openPlatformOnly,
 			s.openReadiness,
 			s.openDrain,
@@ -256,19 +259,31 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		Logger:       s.cfg.Logger.With("part", "store"),
 	}
 	flag := "--data-dir"
-	if s.cfg.NATS == "" {
-		cfg.Dir = s.cfg.path("store")
-	} else {
-		flag = "--nats"
-		cfg.NATSURL, cfg.Replicas = s.cfg.NATS, s.cfg.NATSReplicas
-		cfg.NATSCredsFile, cfg.NATSCAFile = s.cfg.NATSCredsFile, s.cfg.NATSCAFile
+	where := s.cfg.database()
+	cfg.Dir, cfg.URL, cfg.Scrub = where.Dir, where.URL, true
+	if s.cfg.Database != "" {
+		flag = "--database"
 		cfg.Fingerprint = s.sealingKey.Fingerprint()
 	}
-	if s.store, err = store.Open(ctx, cfg); err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
+	for {
+		s.store, err = store.Open(ctx, cfg)
+		if err == nil {
+			break
+		}
+		if s.cfg.Database == "" || !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+		s.readiness.wait("the database does not answer")
+		s.cfg.Logger.Warn("waiting for the database", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", flag, err)
+		}
 	}
+	s.readiness.wait("")
 	s.metrics.registry.MustRegister(
-		newReadings(s.logStats, logReadings()...),
+		newReadings(s.storeStats, storeReadings()...),
 		newReadings(s.store.Counts, stateReadings(s.tenantNames())...))
 	s.parts.add(part{name: "store", stop: func(context.Context) error { return s.store.Close() }})
 	return nil
@@ -377,7 +392,7 @@ func (s *Server) openGateway(ctx context.Context) error {
 	if handler, err = s.withCallbacks(handler); err != nil {
 		return err
 	}
-	s.addHTTP("REST server", s.tls.listener(s.httpListener), handler)
+	s.serveHTTP("REST server", handler)
 	return nil
 }
 

@@ -351,8 +351,8 @@ func TestNew_Refused(t *testing.T) {
 		{"record list with a password", "--record-list-url: ", func(c *server.Config) {
 			c.Platform, c.EnterpriseKeyFile, c.RecordListURL = "https://127.0.0.1:1", key, "https://u:hunter2@127.0.0.1:1"
 		}},
-		{"NATS with a password that is no URL", "--nats: server 2 is not nats://host:port", func(c *server.Config) {
-			c.Platform, c.EnterpriseKeyFile, c.NATS = "https://127.0.0.1:1", key, "nats://127.0.0.1:1,nats://u:hunter2%zz@127.0.0.1:1"
+		{"a database with a password that is no URL", "--database: ", func(c *server.Config) {
+			c.Platform, c.EnterpriseKeyFile, c.Database = "https://127.0.0.1:1", key, "postgres://u:hunter2%zz@127.0.0.1:1/db"
 		}},
 		{"certificate without key", "--room-cert-file", func(c *server.Config) { c.RoomCertFile = key }},
 		{"certificate is none", "--room-cert-file", func(c *server.Config) { c.RoomCertFile, c.RoomKeyFile = key, key }},

@@ -29,6 +29,9 @@ type flags struct {
 	Demo  demoCommand  `cmd:"" help:"Start the server, record a class with a synthetic teacher and student, and check the files."`
 	Token tokenCommand `cmd:"" help:"Make, list and revoke API tokens."`
 
+	Backup backupCommand `cmd:"" help:"Copy the database of --data-dir into a new file, also while the server runs."`
+	Check  checkCommand  `cmd:"" help:"Read the whole database and say what is damaged, also while the server runs."`
+
 	Config  configCommand  `cmd:"" name:"config" help:"Print a file for --config with every key, commented out."`
 	Version versionCommand `cmd:"" help:"Print what this program was built of."`
 
@@ -58,18 +61,15 @@ type serverFlags struct {
 	FileLinkTTL     time.Duration `name:"file-link-ttl" default:"6h" placeholder:"DURATION" help:"How long the signed URL of a file is good (${default})." group:"auth"`
 	FileLinkKeyFile string        `name:"file-link-key-file" placeholder:"FILE" help:"The key that signs URLs of files, 32 bytes in hex; the same for a --platform-only process and its replicas, which need its --files-base-url too. Without: one is made and kept in --data-dir." group:"auth"`
 
-	DataDir string `name:"data-dir" default:"./data" placeholder:"DIR" help:"Keeps everything: the log, recordings, keys (${default})." group:"store"`
+	DataDir string `name:"data-dir" default:"./data" placeholder:"DIR" help:"Keeps everything: the database, recordings, keys (${default})." group:"store"`
 
 	EventRetention      time.Duration `name:"event-retention" default:"720h" placeholder:"DURATION" help:"For how long watchers can resume from an event; 0 is for ever (${default})." group:"store"`
 	EventRetentionBytes byteSize      `name:"event-retention-bytes" default:"1GiB" placeholder:"SIZE" help:"How much of past events is kept, about; 0 is no bound (${default})." group:"store"`
-	Sync                syncInterval  `default:"always" placeholder:"WHEN" help:"When the log in --data-dir is synced to the disk: 'always', before a write is acknowledged, or every DURATION, which a power cut may lose (${default})." group:"store"`
+	Sync                syncInterval  `default:"always" placeholder:"WHEN" help:"When the database in --data-dir is synced to the disk: 'always', before a write is acknowledged, or every DURATION, which a power cut may lose (${default})." group:"store"`
 
-	NATS          string        `name:"nats" placeholder:"URL,..." help:"Keep the log in this NATS cluster (nats://a,nats://b,nats://c), as one of several replicas, instead of in --data-dir." group:"store"`
-	NATSReplicas  int           `name:"nats-replicas" default:"3" placeholder:"N" help:"How many servers of the cluster keep the log (${default})." group:"store"`
-	NATSCredsFile string        `name:"nats-creds-file" placeholder:"FILE" help:"Credentials for the cluster." group:"store"`
-	NATSCAFile    string        `name:"nats-ca-file" placeholder:"FILE" help:"PEM certificates to trust for the cluster." group:"store"`
-	LeaseTTL      time.Duration `name:"lease-ttl" default:"6s" placeholder:"DURATION" help:"How long a replica may be silent until the others take its rooms over (${default})." group:"store"`
-	SealKeyFile   string        `name:"seal-key-file" placeholder:"FILE" help:"The key that seals room passwords in the log, 32 bytes in hex; the same for all replicas. Without --nats one is made and kept in --data-dir." group:"store"`
+	Database    string        `placeholder:"URL" help:"Use this PostgreSQL database (postgres://user@host1,host2/name?target_session_attrs=read-write), as one of several replicas, instead of SQLite in --data-dir. The password is best left to PGPASSFILE." group:"store"`
+	LeaseTTL    time.Duration `name:"lease-ttl" default:"6s" placeholder:"DURATION" help:"How long a replica may be silent until the others take its rooms over (${default})." group:"store"`
+	SealKeyFile string        `name:"seal-key-file" placeholder:"FILE" help:"The key that seals room passwords in the database, 32 bytes in hex; the same for all replicas. Without --database one is made and kept in --data-dir." group:"store"`
 
 	Platform          string            `default:"embedded" placeholder:"URL" help:"The platform: 'embedded', or https://host:port of TalkCloud (${default})." group:"platform"`
 	PlatformCAFile    string            `name:"platform-ca-file" placeholder:"FILE" help:"PEM certificates to trust for a private platform, beside the system's." group:"platform"`
@@ -151,10 +151,7 @@ func (f *serverFlags) config() server.Config {
 		EventRetention:      orForever(f.EventRetention),
 		EventRetentionBytes: int64(orForever(f.EventRetentionBytes)),
 		SyncInterval:        time.Duration(f.Sync),
-		NATS:                f.NATS,
-		NATSReplicas:        f.NATSReplicas,
-		NATSCredsFile:       f.NATSCredsFile,
-		NATSCAFile:          f.NATSCAFile,
+		Database:            f.Database,
 		LeaseTTL:            f.LeaseTTL,
 		SealKeyFile:         f.SealKeyFile,
 		PlatformOnly:        f.PlatformOnly,

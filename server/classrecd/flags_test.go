@@ -67,7 +67,7 @@ func TestDefaults(t *testing.T) {
 		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
 		FileLinkTTL:    6 * time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
-		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
+		LeaseTTL:      6 * time.Second,
 		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000,
 		MaxDuration: 24 * time.Hour, ProcessingTimeout: 2 * time.Hour, ShutdownTimeout: 9 * time.Second,
 	}
@@ -125,7 +125,7 @@ func TestSources(t *testing.T) {
 		Doors: server.Doors{MaxConnections: 10_000, RoomMaxConnections: 60_000}, RoomLimits: roomLimits(), TraceRatio: 1,
 		FileLinkTTL:    6 * time.Hour,
 		EventRetention: 720 * time.Hour, EventRetentionBytes: 1 << 30,
-		NATSReplicas: 3, LeaseTTL: 6 * time.Second,
+		LeaseTTL:      6 * time.Second,
 		MaxRecordings: 5000, MaxRooms: 10_000, MaxWatchers: 20_000, MaxCallsPerSecond: 5000, Conversions: 1, FFmpegThreads: 2, MP4Audio: "aac",
 		MaxDuration: 24 * time.Hour, ProcessingTimeout: 90 * time.Minute, ShutdownTimeout: 9 * time.Second,
 	}
@@ -232,7 +232,7 @@ func TestHelp_Token(t *testing.T) {
 		if _, ctx, code := parse(args, &stdout, &stderr); ctx != nil || code != 0 || stderr.Len() > 0 {
 			t.Errorf("%v: exit %d: %s", args, code, &stderr)
 		}
-		for flag, there := range map[string]bool{"--tokens-file": true, "--data-dir": true, "--config": true, "--grpc-listen": false, "--nats": false} {
+		for flag, there := range map[string]bool{"--tokens-file": true, "--data-dir": true, "--config": true, "--grpc-listen": false, "--database": false} {
 			if strings.Contains(stdout.String(), "  "+flag) != there {
 				t.Errorf("%v: %s is in the help: %v", args, flag, !there)
 			}

@@ -97,16 +97,16 @@ func PlatformOnly(tb testing.TB) *Server {
 // RoomURL is where the embedded platform is served over plain http.
 func (s *Server) RoomURL() string { return "http://" + s.life.server.RoomHTTPAddr().String() }
 
-// Replica makes the server one of several on the platform and the NATS cluster
-// at urls. It is counted as dead when it is silent for ttl.
-func Replica(tb testing.TB, platform *Server, urls string, ttl time.Duration) func(*server.Config) {
+// Replica makes the server one of several on the platform and the PostgreSQL
+// database at url. It is counted as dead when it is silent for ttl.
+func Replica(tb testing.TB, platform *Server, url string, ttl time.Duration) func(*server.Config) {
 	tb.Helper()
 	key := filepath.Join(platform.Dir(), "test-seal.key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	return func(cfg *server.Config) {
-		cfg.NATS, cfg.LeaseTTL, cfg.SealKeyFile = urls, ttl, key
+		cfg.Database, cfg.LeaseTTL, cfg.SealKeyFile = url, ttl, key
 		cfg.Platform, cfg.RichRecordList = platform.RoomURL(), true
 		cfg.FileLinkKeyFile, cfg.FilesBaseURL = filepath.Join(platform.Dir(), "file-link.key"), platform.URL()+"/files"
 		cfg.EnterpriseKeyFile = filepath.Join(platform.Dir(), "enterprise.key")

@@ -20,10 +20,10 @@ func (c *clustering) damageOnce(ctx context.Context) {
 	c.await(ctx)
 	c.kill(ctx, c.busiest(ctx), time.Second)
 	c.awaitTakenOver(ctx)
-	c.loseServer(ctx, rand.IntN(3), 2*time.Second)
-	c.cutFromNATS(ctx, c.busiest(ctx), 8*time.Second, true)
+	c.crash(ctx, time.Second)
+	c.cutFromDatabase(ctx, c.busiest(ctx), 8*time.Second, true)
 	c.cutFromPlatform(ctx, c.replicas[2], time.Second, true)
-	c.loseTwo(ctx, rand.IntN(3), 2*time.Second)
+	c.promote(ctx, time.Second)
 	c.await(ctx)
 }
 
@@ -66,9 +66,9 @@ func (c *clustering) awaitTakenOver(ctx context.Context) {
 
 // holders are the replicas that have rooms, by room.
 func (c *clustering) holders(ctx context.Context) map[string]string {
-	log, err := chaostest.ReadRawLog(ctx, c.own.URLs())
+	log, err := chaostest.ReadRawLog(ctx, c.own.URL())
 	if err != nil {
-		c.t.Errorf("read the log from NATS: %v", err)
+		c.t.Errorf("read the log from the database: %v", err)
 	}
 	return chaostest.Holders(log)
 }
@@ -82,21 +82,18 @@ func newDice(seed, number uint64) dice { return dice{rand.New(rand.NewPCG(seed, 
 func (r dice) upTo(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) + 1 }
 
 // damageAtRandom breaks something, and makes it whole again, until the time is over: of the replicas one at a time, and
-// beside it of NATS. The seed decides what and for how long; what it meets there it does not.
+// beside it the database. In the middle its standby is promoted. The seed decides what and for how long; what it meets there it does not.
 func (c *clustering) damageAtRandom(ctx context.Context, until time.Time, seed uint64) {
 	goesOn := func() bool { return time.Now().Before(until) && !c.t.Failed() && ctx.Err() == nil }
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() {
+		middle := time.Now().Add(time.Until(until) / 2)
 		for r := newDice(seed, 1); chaostest.Pause(ctx, 12*time.Second+r.upTo(20*time.Second)) && goesOn(); {
-			i, lasts := r.IntN(3), r.upTo(10*time.Second)
-			switch n := r.IntN(6); {
-			case n < 3:
-				c.loseServer(ctx, i, lasts)
-			case n < 5:
-				c.cutServer(ctx, i, lasts)
-			default:
-				c.loseTwo(ctx, i, lasts/2)
+			if lasts := r.upTo(5 * time.Second); time.Now().After(middle) && !c.database.Promoted() {
+				c.promote(ctx, lasts)
+			} else {
+				c.crash(ctx, lasts)
 			}
 		}
 	})
@@ -108,7 +105,7 @@ func (c *clustering) damageAtRandom(ctx context.Context, until time.Time, seed u
 		case n < 6:
 			c.freeze(ctx, victim, lasts)
 		case n < 9:
-			c.cutFromNATS(ctx, victim, lasts, breaks)
+			c.cutFromDatabase(ctx, victim, lasts, breaks)
 		case n < 11:
 			c.cutFromPlatform(ctx, victim, lasts/2, breaks)
 		default:
@@ -171,7 +168,7 @@ func (c *clustering) terminate(ctx context.Context, r *replica) {
 	})
 }
 
-// again starts it. Without a quorum of NATS it waits for one; it may also give up, and is started anew as by its
+// again starts it. Without its database it waits for it; it may also give up, and is started anew as by its
 // supervisor.
 func (c *clustering) again(ctx context.Context, r *replica) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*chaostest.Patience)
@@ -187,7 +184,7 @@ func (c *clustering) again(ctx context.Context, r *replica) {
 			c.t.Errorf("replica %d does not serve: %v", r.number, err)
 			return
 		}
-		c.count("starts that NATS has not let through")
+		c.count("starts that the database has not let through")
 	}
 }
 
@@ -203,17 +200,17 @@ func (c *clustering) freeze(ctx context.Context, r *replica, lasts time.Duration
 	})
 }
 
-// cutFromNATS delays all between it and NATS: at the end what was held comes, or the connections break.
-func (c *clustering) cutFromNATS(ctx context.Context, r *replica, lasts time.Duration, breaks bool) {
-	c.count("replicas cut off from NATS")
+// cutFromDatabase delays all between it and the database: at the end what was held comes, or the connections break.
+func (c *clustering) cutFromDatabase(ctx context.Context, r *replica, lasts time.Duration, breaks bool) {
+	c.count("replicas cut off from the database")
 	c.while(r, func() {
 		back := c.silence(r)
-		r.nats.Hold()
+		r.database.Hold()
 		chaostest.Pause(ctx, lasts)
 		if breaks {
-			r.nats.Cut()
+			r.database.Cut()
 		}
-		r.nats.Release()
+		r.database.Release()
 		back()
 	})
 }
@@ -231,64 +228,34 @@ func (c *clustering) cutFromPlatform(ctx context.Context, r *replica, lasts time
 	})
 }
 
-// without notes that a part of NATS is away until it is whole again.
-func (c *clustering) without(spans *[]span, do func()) {
+// without notes that the database is away until what is done is done.
+func (c *clustering) without(do func()) {
 	c.mu.Lock()
-	*spans = append(*spans, span{from: time.Now()})
-	n := len(*spans) - 1
+	c.away = append(c.away, span{from: time.Now()})
+	n := len(c.away) - 1
 	c.mu.Unlock()
 	do()
 	c.mu.Lock()
-	(*spans)[n].to = time.Now()
+	c.away[n].to = time.Now()
 	c.mu.Unlock()
 }
 
-// loseServer kills a server of NATS, and starts it again after a while.
-func (c *clustering) loseServer(ctx context.Context, i int, away time.Duration) {
-	c.count("NATS servers killed")
-	c.without(&c.fewer, func() {
-		c.nats.Kill(i)
+// crash ends the database as a power cut would, and starts it again after a while.
+func (c *clustering) crash(ctx context.Context, away time.Duration) {
+	c.count("the database has crashed")
+	c.without(func() {
+		c.database.Crash()
 		chaostest.Pause(ctx, away)
-		c.startServers(ctx, i)
+		c.database.Recover()
 	})
 }
 
-// cutServer cuts it off from the other two.
-func (c *clustering) cutServer(ctx context.Context, i int, lasts time.Duration) {
-	c.count("NATS servers cut off")
-	c.without(&c.fewer, func() {
-		c.nats.Hold(i)
-		chaostest.Pause(ctx, lasts)
-		c.nats.Release(i)
-		c.startServers(ctx)
-	})
-}
-
-// loseTwo kills all but one: then there is no quorum.
-func (c *clustering) loseTwo(ctx context.Context, stays int, away time.Duration) {
-	c.count("two NATS servers killed at once")
-	c.without(&c.noQuorum, func() {
-		one, other := (stays+1)%3, (stays+2)%3
-		c.nats.Kill(one)
-		c.nats.Kill(other)
+// promote ends it for good, and has its standby take its place after a while.
+func (c *clustering) promote(ctx context.Context, away time.Duration) {
+	c.count("the standby was promoted")
+	c.without(func() {
+		c.database.Crash()
 		chaostest.Pause(ctx, away)
-		c.startServers(ctx, one, other)
+		c.database.Promote()
 	})
-}
-
-// startServers starts those of NATS that are given, and waits until all are well.
-func (c *clustering) startServers(ctx context.Context, which ...int) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), chaostest.Patience)
-	defer cancel()
-	for _, i := range which {
-		if err := c.nats.Start(ctx, i); err != nil {
-			c.t.Error(err)
-			return
-		}
-	}
-	for i := range 3 {
-		if err := c.nats.AwaitHealthy(ctx, i); err != nil {
-			c.t.Error(err)
-		}
-	}
 }

@@ -113,7 +113,7 @@ func (c *clustering) askAgain() {
 	asking.Wait()
 }
 
-// abandoned waits until nobody is in the rooms any more, and holds a lease, and returns the log as NATS has it.
+// abandoned waits until nobody is in the rooms any more, and holds a lease, and returns the log as the database has it.
 func (c *clustering) abandoned() []chaostest.LogMessage {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), chaostest.Patience)
@@ -124,9 +124,9 @@ func (c *clustering) abandoned() []chaostest.LogMessage {
 		}
 	}
 	for {
-		log, err := chaostest.ReadRawLog(ctx, c.own.URLs())
+		log, err := chaostest.ReadRawLog(ctx, c.own.URL())
 		if err != nil {
-			c.t.Fatalf("read the log from NATS: %v", err)
+			c.t.Fatalf("read the log from the database: %v", err)
 		}
 		held := chaostest.Holders(log)
 		if len(held) == 0 {
@@ -207,16 +207,16 @@ func (c *clustering) againstRooms(log []chaostest.Event, raw []chaostest.LogMess
 func (c *clustering) attended(room string, class chaostest.Attended, raw []chaostest.LogMessage) bool {
 	const (
 		enough = 2 * time.Second // to be in the room when the lease is there, to look what is on, and to write
-		// NATS without one of its servers may choose its leaders anew for as long as a lease lasts. What could not be
+		// A database that was away is found again within as long as a lease lasts. What could not be
 		// written goes with the lease.
-		election = 10 * time.Second
+		settle = 10 * time.Second
 	)
 	if class.With.IsZero() || class.Begun.Sub(class.With) < enough {
 		return false
 	}
 	from, to := class.Begun.Add(-enough), class.Ended.Add(enough)
 	holder, since := chaostest.HolderAt(raw, room, class.Begun)
-	if since.After(from) || overlaps(c.noQuorum, from, to) || overlaps(c.fewer, from, class.Ended.Add(election)) {
+	if since.After(from) || overlaps(c.away, from, class.Ended.Add(settle)) {
 		return false
 	}
 	for _, r := range c.replicas {
@@ -256,7 +256,7 @@ func (c *clustering) byHolders(raw []chaostest.LogMessage) (wrong []string) {
 // writer is who has written a message of the log, by its own word.
 type writer struct{ replica, room string }
 
-// writers are those of all messages that workers say that they have written, by NATS' sequence.
+// writers are those of all messages that workers say that they have written, by its sequence.
 func (c *clustering) writers() map[uint64]writer {
 	writers := map[uint64]writer{}
 	for _, r := range c.replicas {
@@ -271,7 +271,7 @@ func (c *clustering) writers() map[uint64]writer {
 			case entry.Msg == "life":
 				lives = append(lives, map[uint64]string{})
 			case strings.HasPrefix(entry.Msg, "recording is ") && entry.Sequence > 0:
-				lives[len(lives)-1][entry.Sequence-1] = entry.Room // the API's is one more than NATS'
+				lives[len(lives)-1][entry.Sequence-1] = entry.Room // the API's is one more
 			}
 		})
 		for n, life := range r.node.Lives() {
@@ -285,15 +285,12 @@ func (c *clustering) writers() map[uint64]writer {
 	return writers
 }
 
-// inOrder tells where the log has a change that was decided on anything but what was the room's last then: as one who
-// has lost a room's lease would do, to whom that is not known.
+// inOrder tells where sequences are missing in the log, or twice.
 func inOrder(raw []chaostest.LogMessage) (wrong []string) {
-	last := map[string]uint64{}
-	for _, m := range raw {
-		if m.Expected != last[m.Room] {
-			wrong = append(wrong, fmt.Sprintf("%d, in %s, was decided on %d, and %d was the last one", m.Sequence, m.Room, m.Expected, last[m.Room]))
+	for i, m := range raw {
+		if m.Sequence != uint64(i+1) {
+			wrong = append(wrong, fmt.Sprintf("%d is the message number %d", m.Sequence, i+1))
 		}
-		last[m.Room] = m.Sequence
 	}
 	return wrong
 }
@@ -306,7 +303,7 @@ type takeover struct {
 	rejoined time.Duration // until one was in the room; 0: nobody had to
 }
 
-// takeovers finds in the log who has taken the rooms over of a replica that was killed, frozen or cut off from NATS.
+// takeovers finds in the log who has taken the rooms over of a replica that was killed, frozen or cut off from the database.
 func (c *clustering) takeovers(raw []chaostest.LogMessage) (all []takeover) {
 	byRoom := map[string][]chaostest.LogMessage{}
 	for _, m := range raw {
@@ -356,10 +353,10 @@ func (c *clustering) takeovers(raw []chaostest.LogMessage) (all []takeover) {
 	return all
 }
 
-// troubled tells whether something was wrong with NATS in that time, or just before.
+// troubled tells whether something was wrong with the database in that time, or just before.
 func (c *clustering) troubled(from, to time.Time) bool {
 	from = from.Add(-2 * time.Second)
-	return overlaps(c.noQuorum, from, to) || overlaps(c.fewer, from, to)
+	return overlaps(c.away, from, to)
 }
 
 // finish has all watchers come to the end of the log, and counts what they have missed.
@@ -400,15 +397,12 @@ func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []cha
 	}
 	// Of kills, and of what a replica comes back from.
 	var leased, rejoined [2][]time.Duration
-	var disturbed, without []time.Duration
+	var without []time.Duration
 	for _, over := range c.takeovers(raw) {
 		from, to := over.from.at.Add(-2*time.Second), over.from.at.Add(over.leased)
 		switch {
-		case overlaps(c.noQuorum, from, to):
+		case overlaps(c.away, from, to):
 			without = append(without, over.leased)
-			continue
-		case overlaps(c.fewer, from, to):
-			disturbed = append(disturbed, over.leased)
 			continue
 		case over.leased > bound:
 			c.t.Errorf("%s was taken over %v after its replica was last heard, at %v", over.room, over.leased, over.from.at.UTC().Format(time.StampMilli))
@@ -437,7 +431,7 @@ func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []cha
 	say("recordings acknowledged %d, classes of teachers %d; lost %d, doubled %d", c.ledger.Len(), teachers, lost, doubled)
 	say("classes of less than 300 ms %d, during which no replica was well and in the room %d, of which seen by nobody %d",
 		len(c.hasty), c.missable, c.missed)
-	say("messages in the log %d, decided on anything but the room's last: %d; rooms left to another %d times",
+	say("messages in the log %d, out of order: %d; rooms left to another %d times",
 		len(raw), len(inOrder(raw)), c.said("leaving the room to another process"))
 	say("messages of which a worker says that it has written them %d", c.signed)
 	say("events %d, watchers %d, reconnects %d, delivered %d: missed %d, twice %d, in another form or order %d",
@@ -447,9 +441,9 @@ func (c *clustering) report(took time.Duration, log []chaostest.Event, raw []cha
 		return fmt.Sprintf("%d, p50 %v, max %v", len(all), chaostest.Quantile(all, 0.5).Round(unit), chaostest.Quantile(all, 1).Round(unit))
 	}
 	say("takeovers of rooms with a class, from the kill to the lease: %s; to being in the room: %s", quantiles(leased[0]), quantiles(rejoined[0]))
-	say("the same from being cut off from NATS, or frozen: %s; to being in the room: %s", quantiles(leased[1]), quantiles(rejoined[1]))
-	say("both with a NATS server away: %s; without a quorum meanwhile: %s", quantiles(disturbed), quantiles(without))
-	if len(leased[0])+len(leased[1])+len(disturbed)+len(without) == 0 {
+	say("the same from being cut off from the database, or frozen: %s; to being in the room: %s", quantiles(leased[1]), quantiles(rejoined[1]))
+	say("both without the database meanwhile: %s", quantiles(without))
+	if len(leased[0])+len(leased[1])+len(without) == 0 {
 		c.t.Error("no room with a class was taken over")
 	}
 }

@@ -32,7 +32,7 @@ const takeoverBound = 10 * time.Second
 // replica is one classrecd of several, whose ways to the others can be cut.
 type replica struct {
 	node     *chaostest.Node
-	nats     chaostest.Link
+	database chaostest.Link
 	platform *chaostest.Proxy
 	api      classrecv1.RecordingServiceClient
 	number   int
@@ -61,8 +61,8 @@ func overlaps(spans []span, from, to time.Time) bool {
 type clustering struct {
 	t        *testing.T
 	dir      string
-	nats     *chaostest.NATS
-	own      chaostest.Link // the test's way to NATS
+	database *chaostest.Database
+	own      chaostest.Link // the test's way to it
 	node     *chaostest.Node
 	client   *talkcloud.Client // of people in the rooms
 	replicas []*replica
@@ -77,15 +77,14 @@ type clustering struct {
 	mu       sync.Mutex
 	done     map[string]int // damage
 	silent   []silence
-	fewer    []span          // at least one server of NATS is away
-	noQuorum []span          // more are
+	away     []span          // the database is
 	hasty    map[string]bool // "room ts" of classes that were over before anybody had to see them
 	missable int             // of these, those that no replica needs to have seen
 	missed   int             // of these, those that nobody has seen
 	signed   int             // messages of the log of which it is known who has written them
 
 	calls   atomic.Int64
-	refused atomic.Int64 // answers UNAVAILABLE of a replica that nothing was wrong with, with all of NATS there
+	refused atomic.Int64 // answers UNAVAILABLE of a replica that nothing was wrong with, with the database there
 	mute    atomic.Int64 // attempts that such a replica did not answer
 	slowest atomic.Int64 // call that was answered OK, in ns
 	strays  atomic.Int64 // starts that found a class on
@@ -113,8 +112,8 @@ const (
 	byTeacher          // both by the teacher, while somebody watches the room
 )
 
-// TestReplicas has callers and teachers begin and end classes in many rooms, at three replicas on a NATS cluster of
-// three, while replicas and servers of NATS are killed, frozen and cut off. In the end, what was acknowledged and what
+// TestReplicas has callers and teachers begin and end classes in many rooms, at three replicas on one
+// PostgreSQL, while replicas are killed, frozen and cut off, the database crashes, and a standby is promoted. In the end, what was acknowledged and what
 // people have seen in the rooms is held against the lists, the log, and the watchers.
 func TestReplicas(t *testing.T) {
 	rooms := setting(t, "CHAOS_ROOMS", 20, 200)
@@ -158,13 +157,13 @@ func TestReplicas(t *testing.T) {
 	c.end()
 }
 
-// start starts NATS, the platform and the replicas.
+// start starts the database, the platform and the replicas.
 func (c *clustering) start() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), chaostest.Patience)
 	defer cancel()
-	c.nats = chaostest.NewNATS(c.t, natsServer, c.dir, 3)
-	c.own = c.nats.Link(c.t)
+	c.database = chaostest.NewDatabase(c.t)
+	c.own = c.database.Link(c.t)
 	sub := func(name string) string {
 		dir := filepath.Join(c.dir, name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -188,10 +187,10 @@ func (c *clustering) start() {
 		c.t.Fatal(err)
 	}
 	for i := range 3 {
-		r := &replica{number: i, nats: c.nats.Link(c.t), platform: chaostest.NewProxy(c.t)}
+		r := &replica{number: i, database: c.database.Link(c.t), platform: chaostest.NewProxy(c.t)}
 		r.platform.Target(c.node.RoomAddr())
 		args := []string{
-			"--nats", r.nats.URLs(), "--seal-key-file", sealKey,
+			"--database", r.database.URL(), "--seal-key-file", sealKey,
 			"--platform", "https://" + r.platform.Addr(), "--platform-ca-file", filepath.Join(platform, "data", "room.crt"),
 			"--rich-record-list", "--enterprise-key-file", filepath.Join(platform, "data", "enterprise.key"),
 			"--file-link-key-file", filepath.Join(platform, "data", "file-link.key"),
@@ -200,16 +199,6 @@ func (c *clustering) start() {
 		r.node = chaostest.NewNode(c.t, program, sub(fmt.Sprintf("replica-%d", i)), args...)
 		r.api = r.node.API(c.t)
 		c.replicas = append(c.replicas, r)
-	}
-	for i := range 3 {
-		if err := c.nats.Start(ctx, i); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	for i := range 3 {
-		if err := c.nats.AwaitHealthy(ctx, i); err != nil {
-			c.t.Fatal(err)
-		}
 	}
 	for _, r := range c.replicas {
 		r.node.Begin()
@@ -464,7 +453,7 @@ func (c *clustering) call(ctx context.Context, call func(context.Context, classr
 	})
 }
 
-// isWell tells whether nothing was wrong with a replica and with NATS then, and for a while before.
+// isWell tells whether nothing was wrong with a replica and with the database then, and for a while before.
 func (c *clustering) isWell(r *replica, from, to time.Time) bool {
 	from = from.Add(-10 * time.Second)
 	c.mu.Lock()
@@ -476,7 +465,7 @@ func (c *clustering) isWell(r *replica, from, to time.Time) bool {
 			return false
 		}
 	}
-	return !overlaps(r.sick, from, to) && !overlaps(c.noQuorum, from, to) && !overlaps(c.fewer, from, to)
+	return !overlaps(r.sick, from, to) && !overlaps(c.away, from, to)
 }
 
 // end ends the replicas in order.

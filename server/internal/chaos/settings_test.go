@@ -15,8 +15,8 @@ import (
 	"github.com/classrec/classrec/server/internal/chaostest"
 )
 
-// program is the classrecd under test, natsServer what its replicas share.
-var program, natsServer string
+// program is the classrecd under test.
+var program string
 
 func TestMain(m *testing.M) {
 	for _, tool := range []string{"ffmpeg", "ffprobe", "go"} {
@@ -36,10 +36,6 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	if program, err = chaostest.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if natsServer, err = chaostest.BuildNATS(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -4,7 +4,7 @@
 
 // Package chaostest is what the tests of package chaos do their damage with, and how they look at what is left: real
 // classrecd processes that are killed, frozen and started again on the same data ([Daemon], [Node]), networks that are
-// cut ([Proxy]), a cluster of NATS ([NATS]) and its log ([ReadRawLog]), publishers who come back after each interruption
+// cut ([Proxy]), a PostgreSQL with a standby ([Database]) and its events ([ReadRawLog]), publishers who come back after each interruption
 // ([Person]), others in a room ([Attendee]), watchers who reconnect and resume ([Watcher]), and readers of recorded files
 // that share no code with the writer ([ReadMedia]).
 //

@@ -78,15 +78,16 @@ var preparations = map[string]string{
 // surroundings make what is around a document's commands, before its first server.
 // What they return, if anything, is done once that is up.
 var surroundings = map[string]func(*testing.T, *reader) func(){
-	"docs/replicas.md": natsServers,
+	"docs/replicas.md": databases,
 	"docs/webhooks.md": failedDelivery,
 }
 
-// natsServers are a cluster of three, and a server on its own.
-func natsServers(t *testing.T, r *reader) func() {
+// databases is a PostgreSQL, by the names that the documents give it.
+func databases(t *testing.T, r *reader) func() {
 	t.Helper()
-	r.names["nats://a:4222,nats://b:4222,nats://c:4222"] = storetest.NewCluster(t, 3).URLs()
-	r.names["nats://127.0.0.1:4222"] = storetest.NewCluster(t, 1).URLs()
+	url := storetest.NewPostgres(t).URL()
+	r.names["postgres://classrec@db1,db2/classrec?target_session_attrs=read-write"] = url
+	r.names["postgres://classrec@db1/classrec"] = url
 	return nil
 }
 

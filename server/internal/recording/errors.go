@@ -33,6 +33,7 @@ const (
 	KindOutOfRange
 	KindUnavailable
 	KindDeadlineExceeded
+	KindDataLoss
 )
 
 // Error is a refusal or failure with a reason that programs may rely on. Its
@@ -211,6 +212,8 @@ func public(err error) error {
 		return &Error{Kind: KindDeadlineExceeded, Reason: "NOT_CONFIRMED", Message: err.Error(), RetryAfter: time.Second, err: err}
 	case errors.As(err, &wire):
 		return platform(wire)
+	case errors.Is(err, store.ErrDataLoss):
+		return &Error{Kind: KindDataLoss, Reason: "DATA_LOSS", Message: "what is stored of it is damaged", err: err}
 	case errors.Is(err, store.ErrUnavailable):
 		return &Error{Kind: KindUnavailable, Reason: "STORE_UNAVAILABLE", Message: "the store cannot take it now", RetryAfter: time.Second, err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -294,7 +297,7 @@ func final(err error) bool {
 	switch e.Kind {
 	case KindNotFound, KindPermissionDenied, KindInvalidArgument, KindFailedPrecondition:
 		return true
-	case KindInternal, KindAlreadyExists, KindResourceExhausted, KindOutOfRange, KindUnavailable, KindDeadlineExceeded:
+	case KindInternal, KindAlreadyExists, KindResourceExhausted, KindOutOfRange, KindUnavailable, KindDeadlineExceeded, KindDataLoss:
 		return false
 	}
 	return false

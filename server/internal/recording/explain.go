@@ -23,7 +23,7 @@ func (s *Service) Explain(ctx context.Context, name string) (*adminv1.ExplainRec
 	if err := s.store.Sync(ctx); err != nil {
 		return nil, public(err)
 	}
-	e, err := s.store.ByName(s.cfg.Tenant, name)
+	e, err := s.store.ByName(ctx, s.cfg.Tenant, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errRecordingNotFound(name)
 	}

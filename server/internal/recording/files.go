@@ -37,7 +37,7 @@ func (w *worker) poll(ctx context.Context, t *tenure, e *store.Entry) {
 				return
 			}
 			if found, ok := outcome.(listed); ok { // siblings may have taken some since
-				found.files = without(found.files, w.s.siblingFiles(e.Record))
+				found.files = without(found.files, w.s.siblingFiles(ctx, e.Record))
 				outcome = found
 			}
 			w.apply(ctx, id, outcome)
@@ -217,20 +217,20 @@ func (l *search) find(ctx context.Context) (found findings, err error) {
 	}
 	if l.s.cfg.RichRecordList {
 		if err = l.findItems(ctx, &found); ctx.Err() != nil || found.done || len(found.files) > 0 {
-			return l.ownOf(found), ctx.Err()
+			return l.ownOf(ctx, found), ctx.Err()
 		}
 		found = findings{} // without a path, it is only mentioned
 	}
 	if urlErr := l.findURLs(ctx, &found); urlErr != nil && len(found.files) == 0 {
 		return findings{}, cmp.Or(urlErr, err)
 	}
-	return l.ownOf(found), nil
+	return l.ownOf(ctx, found), nil
 }
 
 // ownOf leaves out files that are listed twice, and those of other recordings
 // that began in the same second.
-func (l *search) ownOf(found findings) findings {
-	found.files = without(once(found.files), l.s.siblingFiles(l.rec))
+func (l *search) ownOf(ctx context.Context, found findings) findings {
+	found.files = without(once(found.files), l.s.siblingFiles(ctx, l.rec))
 	bytes := 0
 	for i, f := range found.files {
 		if bytes += proto.Size(f); bytes > maxFilesBytes {
@@ -244,17 +244,17 @@ func (l *search) ownOf(found findings) findings {
 
 // siblings returns the other recordings of the room that have a part of the same
 // second, oldest name first.
-func (s *Service) siblings(rec *storev1.Record, ts int64) []*store.Entry {
-	same, _, _ := s.store.List(rec.GetTenant(), store.Filter{Room: rec.GetRecording().GetRoom(), RecordTime: ts}, store.Cursor{}, maxSameSecond)
+func (s *Service) siblings(ctx context.Context, rec *storev1.Record, ts int64) []*store.Entry {
+	same, _, _, _ := s.store.List(ctx, rec.GetTenant(), store.Filter{Room: rec.GetRecording().GetRoom(), RecordTime: ts}, store.Cursor{}, maxSameSecond)
 	same = slices.DeleteFunc(same, func(e *store.Entry) bool { return e.Record.GetId() == rec.GetId() })
 	slices.SortFunc(same, func(a, b *store.Entry) int { return cmp.Compare(a.Record.GetId(), b.Record.GetId()) })
 	return same
 }
 
 // siblingFiles returns the files that are known to be theirs.
-func (s *Service) siblingFiles(rec *storev1.Record) (files []*classrecv1.RecordingFile) {
+func (s *Service) siblingFiles(ctx context.Context, rec *storev1.Record) (files []*classrecv1.RecordingFile) {
 	for _, ts := range rec.GetRecordTs() {
-		for _, e := range s.siblings(rec, ts) {
+		for _, e := range s.siblings(ctx, rec, ts) {
 			files = append(files, e.Record.GetRecording().GetFiles()...)
 		}
 	}
@@ -274,7 +274,7 @@ func (l *search) findItems(ctx context.Context, found *findings) error {
 	}
 	finished := true
 	for _, part := range parts { // the list may have them newest first
-		of := l.s.itemsOf(l.rec, part, items)
+		of := l.s.itemsOf(ctx, l.rec, part, items)
 		if len(of) > 0 {
 			found.parts++
 		}
@@ -293,13 +293,13 @@ func (l *search) findItems(ctx context.Context, found *findings) error {
 // itemsOf returns the items of one part of a recording. Where several recordings
 // began in that second, each has the item of its place among them, by id, and the
 // last one what is left.
-func (s *Service) itemsOf(rec *storev1.Record, part int64, items []talkcloud.RecordListItem) (of []talkcloud.RecordListItem) {
+func (s *Service) itemsOf(ctx context.Context, rec *storev1.Record, part int64, items []talkcloud.RecordListItem) (of []talkcloud.RecordListItem) {
 	for _, item := range items {
 		if ts, ok := startTime(item); ok && ts == part {
 			of = append(of, item)
 		}
 	}
-	place, others := 0, s.siblings(rec, part)
+	place, others := 0, s.siblings(ctx, rec, part)
 	for _, e := range others {
 		if e.Record.GetId() < rec.GetId() {
 			place++
@@ -393,7 +393,7 @@ func (l *search) findURLs(ctx context.Context, found *findings) error {
 	for range min(len(parts), maxPartsAtOnce) {
 		ts := parts[l.next%len(parts)]
 		query := talkcloud.RecordQuery{Room: talkcloud.RoomID(r.GetRoom()), RecordTS: ts}
-		if l.rec.GetOwnUserId() && len(l.s.siblings(l.rec, ts)) > 0 {
+		if l.rec.GetOwnUserId() && len(l.s.siblings(ctx, l.rec, ts)) > 0 {
 			query.UserID = talkcloud.UserID(r.GetUserId())
 		}
 		urls, err := l.s.platform.UserRecordList(ctx, query)

@@ -57,7 +57,7 @@ func (l *recordList) service(t *testing.T, cfg recording.Config) *life {
 
 func mustList(t *testing.T, s *life, req *classrecv1.ListRecordingsRequest) []*classrecv1.Recording {
 	t.Helper()
-	page, err := s.List(testContext(t), req, nil)
+	page, err := s.List(testContext(t), req, recording.Rooms{})
 	if err != nil || page.GetIncomplete() != nil {
 		t.Fatalf("list: %v, %v", page.GetIncomplete(), err)
 	}

@@ -85,7 +85,7 @@ func (s *Service) lookForLate(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			e, err := s.store.Get(s.cfg.Tenant, key.room, key.id)
+			e, err := s.store.Get(ctx, s.cfg.Tenant, key.room, key.id)
 			if err != nil || !isFinal(stateOf(e)) {
 				continue
 			}

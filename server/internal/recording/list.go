@@ -40,7 +40,7 @@ func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if err := s.store.Sync(ctx); err != nil {
 		return nil, public(err)
 	}
-	e, err := s.store.ByName(s.cfg.Tenant, name)
+	e, err := s.store.ByName(ctx, s.cfg.Tenant, name)
 	if err == nil {
 		return e.Record.GetRecording(), nil
 	}
@@ -61,7 +61,7 @@ func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, 
 	if len(found.files) == 0 {
 		return nil, errRecordingNotFound(name)
 	}
-	r := s.platformRecording(roomID, "", ts)
+	r := s.platformRecording(ctx, roomID, "", ts)
 	r.Gaps, r.Warnings = found.gaps, found.warnings
 	for _, f := range found.files {
 		addFile(r, f)
@@ -73,7 +73,7 @@ func (s *Service) get(ctx context.Context, name string) (*classrecv1.Recording, 
 // not visible are passed over; nil: all are. A platform that is not reached, or
 // does not answer in time, leaves it incomplete. Errors: see ListRecordings in the
 // API.
-func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsRequest, visible func(room string) bool) (*classrecv1.ListRecordingsResponse, error) {
+func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsRequest, rooms Rooms) (*classrecv1.ListRecordingsResponse, error) {
 	size := int(req.GetPageSize())
 	if size == 0 {
 		size = defaultPageSize
@@ -90,7 +90,7 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 		return nil, public(err)
 	}
 	var foreign platformPart
-	if visible == nil || visible(req.GetRoom()) { // of a list over rooms, nobody knows which room it is
+	if rooms.sees(req.GetRoom()) { // of a list over rooms, nobody knows which room it is
 		if at.Alone {
 			foreign.missing = errListAlone()
 		} else if foreign, err = s.foreignInTime(ctx, req, at.Foreign, size); err != nil {
@@ -98,11 +98,14 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 		}
 	}
 	// Two sequences, each in order: merge them from where the last page ended.
-	filter := store.Filter{Room: req.GetRoom(), UserID: req.GetUserId(), Visible: visible}
+	filter := store.Filter{Room: req.GetRoom(), UserID: req.GetUserId(), Visible: rooms.Visible, Rooms: rooms.Only}
 	if t := req.GetRecordTime(); t != nil {
 		filter.RecordTime = t.GetSeconds()
 	}
-	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
+	entries, _, more, err := s.store.List(ctx, s.cfg.Tenant, filter, at.Store, size)
+	if err != nil {
+		return nil, public(err)
+	}
 	return s.page(req, at, entries, more, foreign, size), nil
 }
 
@@ -148,6 +151,16 @@ func (s *Service) page(req *classrecv1.ListRecordingsRequest, at pageToken, entr
 	}
 	return page
 }
+
+// Rooms are those that exist for a caller; the zero value is all.
+type Rooms struct {
+	// Visible reports whether a room does; nil: all do.
+	Visible func(room string) bool
+	// Only names all that do, where that is known; else it is nil.
+	Only []string
+}
+
+func (r Rooms) sees(room string) bool { return r.Visible == nil || r.Visible(room) }
 
 // platformPart is what the platform lists and the store does not know, in order.
 type platformPart struct {
@@ -279,7 +292,7 @@ func (l *lister) items(ctx context.Context, to time.Time, enough int, all bool) 
 // ofItems returns the unknown recordings of getrecordlist: those of one second
 // are one. Files of recordings that the store knows are theirs.
 func (l *lister) ofItems(ctx context.Context, items []talkcloud.RecordListItem, urls []string) (found []foreignRecording) {
-	known := l.s.partsIn(l.req.GetRoom())
+	known := l.s.partsIn(ctx, l.req.GetRoom())
 	byTime := map[int64]int{}
 	for _, item := range items {
 		ts, ok := startTime(item)
@@ -288,7 +301,7 @@ func (l *lister) ofItems(ctx context.Context, items []talkcloud.RecordListItem, 
 		}
 		files := itemFiles(item)
 		l.known.add(once(files))
-		if entries := l.s.ofTime(known, l.req.GetRoom(), ts); len(entries) > 0 {
+		if entries := l.s.ofTime(ctx, known, l.req.GetRoom(), ts); len(entries) > 0 {
 			for _, e := range entries {
 				l.takeIn(ctx, e, ts, items)
 			}
@@ -303,7 +316,7 @@ func (l *lister) ofItems(ctx context.Context, items []talkcloud.RecordListItem, 
 		i, has := byTime[ts]
 		if !has {
 			i = len(found)
-			r := l.s.platformRecording(l.req.GetRoom(), "", ts)
+			r := l.s.platformRecording(ctx, l.req.GetRoom(), "", ts)
 			found = append(found, foreignRecording{Recording: r})
 		}
 		r := found[i].Recording
@@ -327,7 +340,7 @@ func (l *lister) takeIn(ctx context.Context, e *store.Entry, ts int64, items []t
 		return
 	}
 	var files []*classrecv1.RecordingFile
-	for _, item := range l.s.itemsOf(e.Record, ts, items) {
+	for _, item := range l.s.itemsOf(ctx, e.Record, ts, items) {
 		if item.Files != nil {
 			return // it was finished when it was first listed
 		}
@@ -337,7 +350,7 @@ func (l *lister) takeIn(ctx context.Context, e *store.Entry, ts int64, items []t
 }
 
 func (l *lister) takeInFiles(ctx context.Context, e *store.Entry, files []*classrecv1.RecordingFile) {
-	files = without(once(files), l.s.siblingFiles(e.Record))
+	files = without(once(files), l.s.siblingFiles(ctx, e.Record))
 	known := e.Record.GetRecording().GetFiles()
 	all, fresh := merged(known, files)
 	if sameURLs(all, known) || len(fresh) == 0 && l.s.now().Sub(e.Record.GetRecording().GetUpdateTime().AsTime()) < refreshAfter {
@@ -352,9 +365,9 @@ func (l *lister) takeInFiles(ctx context.Context, e *store.Entry, files []*class
 const maxKnownParts = 1000
 
 // partsIn returns the recordings of a room by the times of their later parts.
-func (s *Service) partsIn(roomID string) map[int64][]*store.Entry {
+func (s *Service) partsIn(ctx context.Context, roomID string) map[int64][]*store.Entry {
 	parts := map[int64][]*store.Entry{}
-	newest, _, _ := s.store.List(s.cfg.Tenant, store.Filter{Room: roomID}, store.Cursor{}, maxKnownParts)
+	newest, _, _, _ := s.store.List(ctx, s.cfg.Tenant, store.Filter{Room: roomID}, store.Cursor{}, maxKnownParts)
 	for _, e := range newest {
 		for i, ts := range e.Record.GetRecordTs() {
 			if i > 0 {
@@ -366,8 +379,8 @@ func (s *Service) partsIn(roomID string) map[int64][]*store.Entry {
 }
 
 // ofTime returns the recordings of a room that have a part which began then.
-func (s *Service) ofTime(parts map[int64][]*store.Entry, roomID string, ts int64) []*store.Entry {
-	first, _, _ := s.store.List(s.cfg.Tenant, store.Filter{Room: roomID, RecordTime: ts}, store.Cursor{}, maxSameSecond)
+func (s *Service) ofTime(ctx context.Context, parts map[int64][]*store.Entry, roomID string, ts int64) []*store.Entry {
+	first, _, _, _ := s.store.List(ctx, s.cfg.Tenant, store.Filter{Room: roomID, RecordTime: ts}, store.Cursor{}, maxSameSecond)
 	return append(first, parts[ts]...)
 }
 
@@ -375,20 +388,23 @@ func (s *Service) ofTime(parts map[int64][]*store.Entry, roomID string, ts int64
 // of one room and time are one recording; of others nobody knows.
 func (l *lister) ofURLs(ctx context.Context, urls []string) (found []foreignRecording) {
 	s, req := l.s, l.req
-	urls = slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return s.store.KnowsURL(s.cfg.Tenant, u) })
+	urls = slices.DeleteFunc(slices.Clone(urls), func(u string) bool {
+		known, err := s.store.KnowsURL(ctx, s.cfg.Tenant, u)
+		return known || err != nil // then the list itself fails
+	})
 	if urls = l.known.unknown(urls); len(urls) == 0 {
 		return nil
 	}
 	if at := req.GetRecordTime(); at != nil && req.GetRoom() != "" {
-		if entries := s.ofTime(s.partsIn(req.GetRoom()), req.GetRoom(), at.GetSeconds()); len(entries) > 0 {
+		if entries := s.ofTime(ctx, s.partsIn(ctx, req.GetRoom()), req.GetRoom(), at.GetSeconds()); len(entries) > 0 {
 			l.given(ctx, entries, urls)
 			return nil
 		}
-		return []foreignRecording{foreignOf(s.platformRecording(req.GetRoom(), req.GetUserId(), at.GetSeconds()), urls...)}
+		return []foreignRecording{foreignOf(s.platformRecording(ctx, req.GetRoom(), req.GetUserId(), at.GetSeconds()), urls...)}
 	}
 	l.knowNewest(ctx)
 	for _, u := range l.known.unknown(urls) {
-		found = append(found, foreignOf(s.platformRecording(req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds()), u))
+		found = append(found, foreignOf(s.platformRecording(ctx, req.GetRoom(), req.GetUserId(), req.GetRecordTime().GetSeconds()), u))
 	}
 	return found
 }
@@ -436,7 +452,7 @@ func (l *lister) knowNewest(ctx context.Context) {
 	if filter.Room == "" {
 		filter.UserID = l.req.GetUserId()
 	}
-	newest, _, _ := s.store.List(s.cfg.Tenant, filter, store.Cursor{}, maxKnownParts)
+	newest, _, _, _ := s.store.List(ctx, s.cfg.Tenant, filter, store.Cursor{}, maxKnownParts)
 	for i, e := range newest {
 		r := e.Record.GetRecording()
 		recent := r.GetStopTime() == nil || s.now().Sub(r.GetUpdateTime().AsTime()) < lateTime
@@ -459,7 +475,7 @@ func (l *lister) knowNewest(ctx context.Context) {
 // platformRecording is one that only the platform knows. A recordts of 0 is
 // not known, and leaves it without a name; so does one whose name the store has
 // given to a recording that knows nothing of these files.
-func (s *Service) platformRecording(roomID, userID string, ts int64) *classrecv1.Recording {
+func (s *Service) platformRecording(ctx context.Context, roomID, userID string, ts int64) *classrecv1.Recording {
 	r := &classrecv1.Recording{
 		Room: roomID, UserId: userID,
 		State:  available,
@@ -470,7 +486,7 @@ func (s *Service) platformRecording(roomID, userID string, ts int64) *classrecv1
 		if roomID != "" {
 			r.Name = Name(roomID, ts, 1)
 		}
-		if _, err := s.store.ByName(s.cfg.Tenant, r.GetName()); err == nil {
+		if _, err := s.store.ByName(ctx, s.cfg.Tenant, r.GetName()); !errors.Is(err, store.ErrNotFound) {
 			r.Name = ""
 		}
 	}

@@ -268,7 +268,7 @@ func TestList_Odd(t *testing.T) {
 		for _, req := range []*classrecv1.ListRecordingsRequest{
 			{Room: "7"}, {UserId: "u"}, {Room: "7", RecordTime: &timestamppb.Timestamp{Seconds: 1700000000}},
 		} {
-			page, err := s.List(testContext(t), req, nil)
+			page, err := s.List(testContext(t), req, recording.Rooms{})
 			if err != nil {
 				t.Errorf("%s: %v", tc.Name, err)
 				continue
@@ -316,7 +316,7 @@ func TestList_LongHistory(t *testing.T) {
 			req := &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 1000}
 			seen := map[string]bool{}
 			for pages := 0; ; pages++ {
-				page, err := s.List(testContext(t), req, nil)
+				page, err := s.List(testContext(t), req, recording.Rooms{})
 				if err != nil || page.GetIncomplete() != nil || pages > 20 {
 					t.Fatalf("page %d: %v, %v", pages, page.GetIncomplete(), err)
 				}
@@ -351,7 +351,7 @@ func TestList_PageBytes(t *testing.T) {
 	req := &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 1000}
 	n := 0
 	for range 10 {
-		page, err := s.List(testContext(t), req, nil)
+		page, err := s.List(testContext(t), req, recording.Rooms{})
 		if err != nil || page.GetIncomplete() != nil {
 			t.Fatalf("%v, %v", page.GetIncomplete(), err)
 		}

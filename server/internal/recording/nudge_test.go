@@ -14,7 +14,6 @@ import (
 	"github.com/classrec/classrec/server/internal/recording"
 	"github.com/classrec/classrec/server/internal/room"
 	"github.com/classrec/classrec/server/internal/roomservertest"
-	"github.com/classrec/classrec/server/internal/store"
 	"github.com/classrec/classrec/server/internal/storetest"
 	"github.com/classrec/classrec/server/internal/talkcloud"
 	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
@@ -144,31 +143,4 @@ func TestNudge_ClassEndedWhileAway(t *testing.T) {
 		got, err := s.Get(testContext(t), r.GetName())
 		return err == nil && got.GetState() == processing && got.GetEndReason() == classrecv1.EndReason_END_REASON_ENDED_WHILE_AWAY
 	})
-}
-
-// Any replica takes a nudge: who works the room gets it.
-func TestNudge_AnotherReplica(t *testing.T) {
-	t.Parallel()
-	nats := storetest.NewCluster(t, 1)
-	platform := newLister(t)
-	replica := func() *life {
-		cfg := config()
-		seldom(&cfg)
-		cfg.RichRecordList, cfg.NudgeEvery = false, time.Hour
-		st := storetest.OpenConfig(t, store.Config{NATSURL: nats.URLs(), Replicas: 1})
-		return newLife(t, st, platform.NewClient(t, nil), cfg)
-	}
-	a, b := replica(), replica()
-	record(t, a)
-	roomservertest.Poll(t, "the first look", func() bool { return platform.asked.Load() > 0 })
-	looks := platform.asked.Load()
-	for range 1000 {
-		b.FilesMayBeThere("42")
-		b.FilesMayBeThere("43")
-		b.ClassMayHaveChanged("42")
-	}
-	roomservertest.Poll(t, "the look after the nudge", func() bool { return platform.asked.Load() > looks })
-	if b.Rooms() != 0 {
-		t.Errorf("the other replica has %d rooms", b.Rooms())
-	}
 }

@@ -68,7 +68,7 @@ func (w *worker) snapshot(ctx context.Context, ev *room.Event) {
 // begun takes a ClassBegin that is in the room.
 func (w *worker) begun(ctx context.Context, msg talkcloud.Message, inList bool) {
 	rec := w.liveRecord()
-	seen := sighting{msg: msg, inList: inList, made: w.s.cfg.Key.made(msg.FromID), earlier: w.earlier(msg)}
+	seen := sighting{msg: msg, inList: inList, made: w.s.cfg.Key.made(msg.FromID), earlier: w.earlier(ctx, msg)}
 	w.judged = rec.GetId()
 	verdict := w.view.begun(rec, seen)
 	if verdict == ignored {
@@ -95,9 +95,9 @@ func (w *worker) take(ctx context.Context, verdict verdict, rec *storev1.Record,
 	switch verdict {
 	case confirms:
 		w.view.ours.open = false
-		w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(msg)})
+		w.apply(ctx, rec.GetId(), begun{msg: msg, user: w.userID(msg), name: w.freeName(ctx, msg)})
 	case blocks:
-		name := w.freeName(msg)
+		name := w.freeName(ctx, msg)
 		w.apply(ctx, rec.GetId(), startFailed{status: w.s.cfg.Status(errAlreadyBegun(name)), blockedBy: name})
 		w.adopt(ctx, msg, seen.inList)
 	case replaces:
@@ -123,12 +123,19 @@ func (w *worker) take(ctx context.Context, verdict verdict, rec *storev1.Record,
 
 // earlier returns the newest recording that is over and began with msg, nil
 // where there is none.
-func (w *worker) earlier(msg talkcloud.Message) *storev1.Record {
+func (w *worker) earlier(ctx context.Context, msg talkcloud.Message) *storev1.Record {
 	at, ok := msg.TS.Time()
 	if !ok {
 		return nil
 	}
-	same, _, _ := w.s.store.List(w.s.cfg.Tenant, store.Filter{Room: w.room, RecordTime: at.Unix()}, store.Cursor{}, maxSameSecond)
+	var same []*store.Entry
+	w.persist(ctx, w.log, func() (err error) {
+		same, _, _, err = w.s.store.List(ctx, w.s.cfg.Tenant, store.Filter{Room: w.room, RecordTime: at.Unix()}, store.Cursor{}, maxSameSecond)
+		if errors.Is(err, store.ErrDataLoss) {
+			return nil // what cannot be read is told of; the class is recorded
+		}
+		return err
+	})
 	var newest *store.Entry
 	for _, e := range same {
 		if state := stateOf(e); state != processing && !isFinal(state) {
@@ -151,9 +158,9 @@ const maxSameSecond = 100
 // where this worker knows it, else a new one. It ends soon, unless a call asks
 // for it.
 func (w *worker) reclaim(ctx context.Context, msg talkcloud.Message, inList bool) {
-	ev := begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList, unwanted: true}
+	ev := begun{msg: msg, user: string(msg.FromID), name: w.freeName(ctx, msg), inList: inList, unwanted: true}
 	w.log.Warn("a class was begun for a start that had been given up; it is ended unless it is asked for again", "from", msg.FromID)
-	if e, err := w.s.store.Get(w.s.cfg.Tenant, w.room, w.view.ours.id); err == nil && isGivenUp(e.Record) && e.Record.GetRecording().GetUserId() == string(msg.FromID) {
+	if e, err := w.s.store.Get(ctx, w.s.cfg.Tenant, w.room, w.view.ours.id); err == nil && isGivenUp(e.Record) && e.Record.GetRecording().GetUserId() == string(msg.FromID) {
 		w.apply(ctx, e.Record.GetId(), ev)
 		return
 	}
@@ -207,7 +214,7 @@ func (w *worker) gapOf(rec *storev1.Record) *classrecv1.RecordingGap {
 // adopt makes a recording of a class that somebody else began.
 func (w *worker) adopt(ctx context.Context, msg talkcloud.Message, inList bool) {
 	w.insert(ctx, classrecv1.RecordingOrigin_RECORDING_ORIGIN_ROOM,
-		begun{msg: msg, user: string(msg.FromID), name: w.freeName(msg), inList: inList})
+		begun{msg: msg, user: string(msg.FromID), name: w.freeName(ctx, msg), inList: inList})
 }
 
 // insert makes a recording of a class that is on.
@@ -219,25 +226,30 @@ func (w *worker) insert(ctx context.Context, origin classrecv1.RecordingOrigin, 
 	c := change{Record: rec, now: at, lim: w.s.cfg.limits()}
 	c.begin(ev)
 	w.persist(ctx, w.s.logOf(rec), func() error {
-		revision, live := w.s.store.Room(w.s.cfg.Tenant, w.room)
 		lease := w.lease()
-		if live != nil || lease == nil {
+		if w.live() != nil || lease == nil {
 			return nil // another process was faster
 		}
-		_, err := w.s.append(ctx, lease, rec, revision)
+		_, err := w.s.append(ctx, lease, rec, 0)
 		return err
 	})
 }
 
 // freeName returns the name that a class begun by msg gets.
-func (w *worker) freeName(msg talkcloud.Message) string {
+func (w *worker) freeName(ctx context.Context, msg talkcloud.Message) (name string) {
 	ts := messageTime(msg, w.s.now()).Unix()
-	for n := 1; ; n++ {
-		name := Name(w.room, ts, n)
-		if _, err := w.s.store.ByName(w.s.cfg.Tenant, name); err != nil {
-			return name
+	w.persist(ctx, w.log, func() error {
+		for n := 1; ; n++ {
+			name = Name(w.room, ts, n)
+			switch _, err := w.s.store.ByName(ctx, w.s.cfg.Tenant, name); {
+			case errors.Is(err, store.ErrNotFound):
+				return nil
+			case err != nil && !errors.Is(err, store.ErrDataLoss): // a damaged one has its name still
+				return err
+			}
 		}
-	}
+	})
+	return name
 }
 
 // ended takes that there is no ClassBegin in the room: deleted just now, or

@@ -68,7 +68,7 @@ func ofRoom(t *testing.T, st *store.Store, roomID string) *classrecv1.Recording 
 			id = fmt.Sprintf("01LEFT%d", state)
 		}
 	}
-	e, err := st.Get("default", roomID, id)
+	e, err := st.Get(t.Context(), "default", roomID, id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,6 @@ type Service struct {
 	store    *store.Store
 	rooms    *room.Manager
 	platform *talkcloud.Client
-	requests keyedMutex // by request id: look-up and intent are one step
 	pollers  pollers
 	late     latecomers
 	nudges   chan nudge    // for other replicas; never closed
@@ -243,55 +242,13 @@ func (s *Service) Rooms() int {
 	return len(s.workers)
 }
 
-// keyedMutex is a mutex for each key; a key that nobody holds costs nothing.
-type keyedMutex struct {
-	mu    sync.Mutex
-	locks map[string]*keyLock
-}
-
-type keyLock struct {
-	held  chan struct{} // holds one token while locked
-	users int
-}
-
-// lock waits for the key, and returns how to unlock it.
-func (k *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err error) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*keyLock{}
-	}
-	l, ok := k.locks[key]
-	if !ok {
-		l = &keyLock{held: make(chan struct{}, 1)}
-		k.locks[key] = l
-	}
-	l.users++
-	k.mu.Unlock()
-
-	leave := func() {
-		k.mu.Lock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, key)
-		}
-		k.mu.Unlock()
-	}
-	select {
-	case l.held <- struct{}{}:
-		return func() { <-l.held; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
-}
-
 // change stores what an event makes of a recording, whatever others write in
 // between: as the room's worker, or, with no lease, as a call that says what is
 // wanted. changed is false when the event means nothing in its state; the entry
 // is the present one in either case.
 func (s *Service) change(ctx context.Context, lease *store.Lease, roomID, id string, ev event) (e *store.Entry, changed bool, err error) {
 	for {
-		revision := s.store.RoomRevision(s.cfg.Tenant, roomID)
-		if e, err = s.store.Get(s.cfg.Tenant, roomID, id); err != nil {
+		if e, err = s.store.Get(ctx, s.cfg.Tenant, roomID, id); err != nil {
 			return nil, false, err
 		}
 		rec := next(e.Record, ev, s.now(), s.cfg.limits())
@@ -302,7 +259,7 @@ func (s *Service) change(ctx context.Context, lease *store.Lease, roomID, id str
 			rec.AddSequence = e.Revision
 		}
 		before := e.Record
-		e, err = s.append(ctx, lease, rec, revision)
+		e, err = s.append(ctx, lease, rec, e.Revision)
 		if err == nil {
 			s.cfg.Hooks.changed(before, rec, s.now())
 		}

@@ -469,7 +469,7 @@ func TestList_Pages(t *testing.T) {
 	var got []string
 	token := ""
 	for {
-		page, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 2, PageToken: token}, nil)
+		page, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "42", PageSize: 2, PageToken: token}, recording.Rooms{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -479,7 +479,7 @@ func TestList_Pages(t *testing.T) {
 		if token = page.GetNextPageToken(); token == "" {
 			break
 		}
-		if _, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "43", PageToken: token}, nil); err == nil {
+		if _, err := s.List(testContext(t), &classrecv1.ListRecordingsRequest{Room: "43", PageToken: token}, recording.Rooms{}); err == nil {
 			t.Error("a page token was taken for another list")
 		}
 	}

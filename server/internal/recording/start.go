@@ -29,7 +29,10 @@ const namedTimeout = 2 * time.Second
 // the limits are. The request has passed its field rules. Errors: see
 // StartRecording in the API.
 func (s *Service) Start(ctx context.Context, req *classrecv1.StartRecordingRequest) (*classrecv1.Recording, error) {
-	known := s.knows(req)
+	known, err := s.knows(ctx, req)
+	if err != nil {
+		return nil, public(err)
+	}
 	if !known {
 		if err := s.admit(req); err != nil {
 			return nil, public(err)
@@ -87,13 +90,13 @@ func (s *Service) awaitNamed(ctx context.Context, refused *store.Entry) {
 	}
 }
 
-// knows tells whether the recording of the request is there already.
-func (s *Service) knows(req *classrecv1.StartRecordingRequest) bool {
-	if req.GetRequestId() == "" {
-		return false
+// knows reports whether the recording of the request is there already.
+func (s *Service) knows(ctx context.Context, req *classrecv1.StartRecordingRequest) (bool, error) {
+	_, err := s.store.ByRequestID(ctx, s.cfg.Tenant, req.GetRequestId())
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
 	}
-	_, ok := s.store.ByRequestID(s.cfg.Tenant, req.GetRequestId())
-	return ok
+	return err == nil, err
 }
 
 // admit refuses a start for which there is no place, before it has cost anything.
@@ -131,40 +134,26 @@ func (s *Service) intend(ctx context.Context, req *classrecv1.StartRecordingRequ
 	if err != nil {
 		return nil, err
 	}
-	if id := req.GetRequestId(); id != "" {
-		unlock, err := s.requests.lock(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		defer unlock()
-	}
 	rec, err := s.startingRecord(req, hash, tracing.Parent(ctx))
 	if err != nil {
 		return nil, err
 	}
 	for {
-		if id := req.GetRequestId(); id != "" {
-			if err := s.store.Claim(ctx, s.cfg.Tenant, id, req.GetRoom(), rec.GetId()); err != nil {
-				return nil, err
-			}
-		}
-		revision := s.store.RoomRevision(s.cfg.Tenant, req.GetRoom())
-		if id := req.GetRequestId(); id != "" {
-			if e, ok := s.store.ByRequestID(s.cfg.Tenant, id); ok {
-				if !bytes.Equal(e.Record.GetRequestHash(), hash) {
-					return nil, errRequestIDReused(e.Record.GetRecording().GetName())
-				}
-				return s.want(ctx, req, hash, e)
-			}
+		switch e, err := s.store.ByRequestID(ctx, s.cfg.Tenant, req.GetRequestId()); {
+		case err == nil && !bytes.Equal(e.Record.GetRequestHash(), hash):
+			return nil, errRequestIDReused(e.Record.GetRecording().GetName())
+		case err == nil:
+			return s.want(ctx, req, hash, e)
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
 		}
 		live, ok := s.store.Live(s.cfg.Tenant, req.GetRoom())
 		if !ok {
 			release, err := s.reserve(rec)
 			if err != nil {
-				_ = s.store.Unclaim(ctx, s.cfg.Tenant, req.GetRequestId(), rec.GetId()) // or it runs out
 				return nil, err
 			}
-			e, err := s.append(ctx, nil, rec, revision)
+			e, err := s.append(ctx, nil, rec, 0)
 			release()
 			if errors.Is(err, store.ErrConflict) {
 				continue

@@ -30,7 +30,7 @@ func (s *Service) Stop(ctx context.Context, req *classrecv1.StopRecordingRequest
 	var e *store.Entry
 	var err error
 	if name != "" {
-		switch e, err = s.store.ByName(s.cfg.Tenant, name); {
+		switch e, err = s.store.ByName(ctx, s.cfg.Tenant, name); {
 		case errors.Is(err, store.ErrNotFound):
 			// What only the platform knows is over: it lists what is finished.
 			return s.get(ctx, name)
@@ -79,7 +79,10 @@ func (s *Service) inRoom(ctx context.Context, w *worker, password talkcloud.Secr
 	if live, ok := s.store.Live(s.cfg.Tenant, w.room); ok {
 		return live, nil
 	}
-	last, _, _ := s.store.List(s.cfg.Tenant, store.Filter{Room: w.room}, store.Cursor{}, 1)
+	last, _, _, err := s.store.List(ctx, s.cfg.Tenant, store.Filter{Room: w.room}, store.Cursor{}, 1)
+	if err != nil {
+		return nil, err
+	}
 	if len(last) == 0 {
 		return nil, errNoClass(w.room)
 	}

@@ -57,7 +57,7 @@ func (p *silentPlatform) echo(t *testing.T) talkcloud.Message {
 }
 
 func (p *silentPlatform) all() []*store.Entry {
-	all, _, _ := p.st.List("default", store.Filter{Room: "42"}, store.Cursor{}, 100)
+	all, _, _, _ := p.st.List(context.Background(), "default", store.Filter{Room: "42"}, store.Cursor{}, 100)
 	return all
 }
 

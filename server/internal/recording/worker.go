@@ -350,7 +350,7 @@ func (w *worker) apply(ctx context.Context, id string, ev event) {
 		return // it came late: the room is another's
 	}
 	log := w.log
-	if e, err := w.s.store.Get(w.s.cfg.Tenant, w.room, id); err == nil {
+	if e, err := w.s.store.Get(ctx, w.s.cfg.Tenant, w.room, id); err == nil {
 		log = w.s.logOf(e.Record)
 	}
 	w.persist(ctx, log, func() error {

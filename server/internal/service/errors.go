@@ -99,6 +99,8 @@ func code(kind recording.Kind) codes.Code {
 		return codes.Unavailable
 	case recording.KindDeadlineExceeded:
 		return codes.DeadlineExceeded
+	case recording.KindDataLoss:
+		return codes.DataLoss
 	case recording.KindInternal:
 		return codes.Internal
 	}

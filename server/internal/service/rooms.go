@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/classrec/classrec/server/internal/auth"
 	"github.com/classrec/classrec/server/internal/recording"
@@ -22,6 +24,16 @@ func visible(ctx context.Context) func(room string) bool {
 		return nil
 	}
 	return p.SeesRoom
+}
+
+// rooms returns the rooms that exist for the caller.
+func rooms(ctx context.Context) recording.Rooms {
+	r := recording.Rooms{Visible: visible(ctx)}
+	p, ok := auth.FromContext(ctx)
+	if ok && r.Visible != nil && !slices.ContainsFunc(p.Rooms, func(pattern string) bool { return strings.ContainsAny(pattern, "*?[\\") }) {
+		r.Only = p.Rooms
+	}
+	return r
 }
 
 // seesRoom returns the error of a room that does not exist, for one that does

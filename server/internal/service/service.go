@@ -112,7 +112,7 @@ func (s *Service) ListRecordings(ctx context.Context, req *classrecv1.ListRecord
 	if err != nil {
 		return nil, err
 	}
-	return recordings.List(ctx, req, visible(ctx))
+	return recordings.List(ctx, req, rooms(ctx))
 }
 
 // WatchClassBegin implements classrec.v1.RecordingService. An event that many

@@ -8,94 +8,67 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
-// winners runs n Appends of different recordings at once, all decided on the
-// same revision of the room, spread over the stores, and returns how many were
-// stored. All others have to fail with want.
-func winners(t *testing.T, stores []*store.Store, room string, revision uint64, n int, live bool, want ...error) int {
+// winners runs n Appends at once, and returns how many were stored. All others
+// have to fail with want.
+func winners(t *testing.T, stores []*store.Store, n int, change func(i int) (*storev1.Record, uint64), want error) int {
 	t.Helper()
-	var mu sync.Mutex
 	var wg sync.WaitGroup
-	won := 0
+	var won atomic.Int64
 	begin := make(chan struct{})
 	for i := range n {
 		wg.Go(func() {
 			<-begin
-			state := available
-			if live {
-				state = starting
-			}
-			rec := newRecord(room, fmt.Sprintf("r%d-%d", revision, i), state)
+			rec, revision := change(i)
 			e, err := stores[i%len(stores)].Append(t.Context(), rec, revision)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				won++
+			switch {
+			case err == nil:
+				won.Add(1)
 				if e.Revision <= revision || e.Record.GetId() != rec.GetId() {
 					t.Errorf("entry %v for record %v on %d", e, rec, revision)
 				}
-				return
+			case !errors.Is(err, want):
+				t.Errorf("append: %v", err)
 			}
-			for _, w := range want {
-				if errors.Is(err, w) {
-					return
-				}
-			}
-			t.Errorf("append: %v", err)
 		})
 	}
 	close(begin)
 	wg.Wait()
-	return won
+	return int(won.Load())
 }
 
-func TestAppend_OneWinsPerRevision(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_OneWinsPerRevision(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	for round := range 10 {
-		revision := s.RoomRevision(tenant, "room")
-		if n := winners(t, []*store.Store{s}, "room", revision, 100, false, store.ErrConflict); n != 1 {
+		revision := revisionOf(t, s, newRecord("room", "id", available))
+		change := func(int) (*storev1.Record, uint64) { return newRecord("room", "id", available), revision }
+		if n := winners(t, []*store.Store{s}, 100, change, store.ErrConflict); n != 1 {
 			t.Fatalf("round %d: %d appends won", round, n)
 		}
 	}
 	if s.LastSequence() != 10 {
-		t.Fatalf("%d messages were stored for 10 changes", s.LastSequence())
+		t.Fatalf("%d events were stored for 10 changes", s.LastSequence())
 	}
 }
 
-// The server decides between processes, in shared writes as in single ones.
-func TestAppend_OneWinsAmongProcesses(t *testing.T) {
-	t.Parallel()
-	n := newNATS(t)
-	stores := []*store.Store{n.open(t), n.open(t), n.open(t)}
-	const rooms = 300 // so many that writes are shared
-	for round := range 3 {
-		var wg sync.WaitGroup
-		for room := range rooms {
-			wg.Go(func() {
-				name := fmt.Sprint("room", room)
-				revision := stores[0].RoomRevision(tenant, name)
-				if won := winners(t, stores, name, revision, 3, false, store.ErrConflict); won != 1 {
-					t.Errorf("round %d, %s: %d appends won", round, name, won)
-				}
-			})
-		}
-		wg.Wait()
-		waitSequence(t, stores, uint64(rooms*(round+1)))
+// Of many recordings that ask for one request id, one is made.
+func testAppend_OneOfARequestID(t *testing.T, open opener) {
+	s := open(t, store.Config{})
+	change := func(i int) (*storev1.Record, uint64) {
+		return withRequest(newRecord(fmt.Sprint("room", i), fmt.Sprint("id", i), starting), "request"), 0
 	}
-	for _, s := range stores[1:] {
-		for room := range rooms {
-			name := fmt.Sprint("room", room)
-			if a, b := stores[0].RoomRevision(tenant, name), s.RoomRevision(tenant, name); a != b {
-				t.Errorf("%s is at %d here and at %d there", name, a, b)
-			}
-		}
+	if n := winners(t, []*store.Store{s}, 100, change, store.ErrConflict); n != 1 {
+		t.Errorf("%d starts won", n)
+	}
+	if _, err := s.ByRequestID(t.Context(), tenant, "request"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -125,17 +98,18 @@ func waitFor(t testing.TB, done func() bool) {
 	}
 }
 
-func TestAppend_NoTwoLiveInARoom(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
-	if n := winners(t, []*store.Store{s}, "room", 0, 50, true, store.ErrConflict); n != 1 {
+func testAppend_NoTwoLiveInARoom(t *testing.T, open opener) {
+	s := open(t, store.Config{})
+	start := func(i int) (*storev1.Record, uint64) { return newRecord("room", fmt.Sprint("id", i), starting), 0 }
+	if n := winners(t, []*store.Store{s}, 50, start, store.ErrConflict); n != 1 {
 		t.Fatalf("%d starts won", n)
 	}
-	revision, live := s.Room(tenant, "room")
-	if live == nil {
+	live, ok := s.Live(tenant, "room")
+	if !ok {
 		t.Fatal("nothing is live")
 	}
-	if n := winners(t, []*store.Store{s}, "room", revision, 50, true, store.ErrRoomLive); n != 0 {
+	late := func(i int) (*storev1.Record, uint64) { return newRecord("room", fmt.Sprint("late", i), starting), 0 }
+	if n := winners(t, []*store.Store{s}, 50, late, store.ErrRoomLive); n != 0 {
 		t.Fatalf("%d starts won against a live one", n)
 	}
 	// The live one itself goes on, and after its end another may begin.
@@ -148,9 +122,8 @@ func TestAppend_NoTwoLiveInARoom(t *testing.T) {
 }
 
 // Many rooms at once go into shared writes; each gets its own sequence.
-func TestAppend_ManyRoomsAtOnce(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_ManyRoomsAtOnce(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	const rooms = 1000
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -163,7 +136,7 @@ func TestAppend_ManyRoomsAtOnce(t *testing.T) {
 				t.Errorf("append: %v", err)
 				return
 			}
-			if live, ok := s.Live(tenant, room); !ok || live != e || s.RoomRevision(tenant, room) != e.Revision {
+			if live, ok := s.Live(tenant, room); !ok || live != e {
 				t.Errorf("%s: the store does not show what it has stored", room)
 			}
 			mu.Lock()
@@ -180,9 +153,8 @@ func TestAppend_ManyRoomsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAppend_Refuses(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_Refuses(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	tests := map[string]func() error{
 		"a tenant with a dot": func() error {
 			r := newRecord("room", "id", starting)
@@ -216,6 +188,10 @@ func TestAppend_Refuses(t *testing.T) {
 			_, err := s.Append(t.Context(), r, 0)
 			return err
 		},
+		"a NUL in the room": func() error {
+			_, err := s.Append(t.Context(), newRecord("a\x00b", "id", starting), 0)
+			return err
+		},
 		"no record": func() error {
 			_, err := s.Append(t.Context(), nil, 0)
 			return err
@@ -234,9 +210,8 @@ func TestAppend_Refuses(t *testing.T) {
 	}
 }
 
-func TestAppend_KeepsToItsContext(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_KeepsToItsContext(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	cause := errors.New("caller has gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -248,9 +223,8 @@ func TestAppend_KeepsToItsContext(t *testing.T) {
 	}
 }
 
-func TestAppend_RecordStaysTheCallers(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_RecordStaysTheCallers(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	rec := newRecord("room", "id", starting)
 	e := mustAppend(t, s, rec)
 	rec.Recording.Room = "other"
@@ -259,9 +233,8 @@ func TestAppend_RecordStaysTheCallers(t *testing.T) {
 	}
 }
 
-func TestAppend_LargeRecords(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testAppend_LargeRecords(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	r := newRecord("room", "id", starting)
 	r.ClassBeginData = strings.Repeat("x", 3<<20)
 	if e := mustAppend(t, s, r); len(e.Record.GetClassBeginData()) != 3<<20 {

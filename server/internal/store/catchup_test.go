@@ -6,15 +6,13 @@ import (
 	"testing"
 
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // Watchers that catch up from the history in memory, each read as quickly as it
 // goes, get all of it before they are said to have caught up, however the
 // reading and the catching up take turns.
-func TestWatch_CatchesUpWhileItIsReadQuickly(t *testing.T) {
-	t.Parallel()
-	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 64})
+func testWatch_CatchesUpWhileItIsReadQuickly(t *testing.T, open opener) {
+	s := open(t, store.Config{WatchQueue: 64})
 	const entries = 1500
 	for range entries {
 		mustAppend(t, s, newRecord("a", "id", available))

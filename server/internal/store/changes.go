@@ -15,7 +15,7 @@ type changesHub struct {
 	subs map[*Changes]struct{}
 }
 
-// Changes tells which rooms of a tenant have changed. What is not taken
+// Changes collects which rooms of a tenant have changed. What is not taken
 // gathers: a room is named once, however often it has changed.
 type Changes struct {
 	hub    *changesHub
@@ -32,17 +32,17 @@ type Changes struct {
 // caller closes it.
 func (s *Store) Changes(tenant string) *Changes {
 	c := &Changes{
-		hub:    &s.changes,
+		hub:    &s.hub,
 		tenant: tenant,
 		c:      make(chan struct{}, 1),
 		rooms:  make(map[string]struct{}),
 	}
-	s.changes.mu.Lock()
-	defer s.changes.mu.Unlock()
-	if s.changes.subs == nil {
-		s.changes.subs = make(map[*Changes]struct{})
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.hub.subs == nil {
+		s.hub.subs = make(map[*Changes]struct{})
 	}
-	s.changes.subs[c] = struct{}{}
+	s.hub.subs[c] = struct{}{}
 	return c
 }
 
@@ -79,7 +79,7 @@ func (c *Changes) Close() {
 	delete(c.hub.subs, c)
 }
 
-// room tells that a room has changed.
+// room takes in that a room has changed.
 func (h *changesHub) room(key roomKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,7 +97,7 @@ func (h *changesHub) room(key roomKey) {
 	}
 }
 
-// all tells that every room has to be looked at.
+// all takes in that every room has to be looked at.
 func (h *changesHub) all() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -4,464 +4,521 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 )
 
-// Headers of nats-server: conditional publish, and atomic batch publish
-// (NATS ADR-50).
-const (
-	headerExpectedSequence = "Nats-Expected-Last-Subject-Sequence"
-	headerExpectedSubject  = "Nats-Expected-Last-Subject-Sequence-Subject"
-	headerBatchID          = "Nats-Batch-Id"
-	headerBatchSequence    = "Nats-Batch-Sequence"
-	headerBatchCommit      = "Nats-Batch-Commit"
-)
-
-// Error codes of nats-server.
-const (
-	codeWrongLastSequence         = 10071
-	codeWrongLastSequenceConstant = 10164 // another message of the subject is being stored, or just was
-	codeBatchTooManyInflight      = 10210
-	codeBatchIncomplete           = 10176
-	codeNoPeers                   = 10005
-	codeClusterNotAvailable       = 10008
-	codeClusterNotLeader          = 10009
-)
-
-// minBatch is from how many waiting Appends on a shared write is cheaper. The
-// server stages an atomic batch in files of its own before it stores it, about
-// 15 ms of disk work however many messages it carries; a message alone takes
-// about 0.45 ms.
-const minBatch = 32
-
-const (
-	// healthWait is how long a write goes unanswered before the embedded
-	// server is asked whether it can write at all.
-	healthWait = 100 * time.Millisecond
-	// healWait is how long a server that has failed again is left alone.
-	healWait = time.Second
-)
-
-var (
-	// errNoAnswer is part of the error of a write that nobody has answered.
-	errNoAnswer = errors.New("the write was not acknowledged")
-	// errNotSent is part of it when nobody has got it, either.
-	errNotSent = errors.New("nobody takes it")
-)
-
-// committer writes Appends to the log, one write at a time. All Appends that
-// have come during a write go next; when they are many, together, as one atomic
-// batch, which the server syncs once, before it acknowledges it.
-type committer struct {
-	*Store
-	// What we have had acknowledged and the index may not have yet.
-	recent  map[roomKey]uint64
-	acked   uint64
-	batchID string
-	batches int
-
-	replies  *nats.Subscription // to inbox.>
-	inbox    string
-	requests int
-	healed   time.Time // when the server was last restarted
-	deadline time.Time // of the present write, in a cluster
-	down     error     // why the last write was not answered, if so
+// message is one event, as everybody takes it in.
+type message struct {
+	key      recordingKey   // id is "" for a lease
+	entry    *Entry         // nil when it is none, or damaged
+	lease    *storev1.Lease // nil when it is none, or damaged
+	sequence uint64
+	era      int // see Store.era
 }
 
-// commit runs until the store is closed.
-func (s *Store) commit(replies *nats.Subscription, inbox string) {
-	defer s.gate.close()
-	c := &committer{
-		Store:   s,
-		recent:  make(map[roomKey]uint64),
-		batchID: rand.Text(),
-		replies: replies,
-		inbox:   inbox,
-	}
-	var calls []*appendCall
-	for {
-		if len(calls) == 0 {
-			select {
-			case call := <-s.appends:
-				calls = append(calls, call)
-			case <-c.healLater():
-			case <-s.lifetime.Done():
-				return
-			}
-		}
-		for more := true; more && len(calls) < maxBatch; {
-			select {
-			case call := <-s.appends:
-				calls = append(calls, call)
-			default:
-				more = false
-			}
-		}
-		if s.lifetime.Err() != nil {
-			return
-		}
-		if err := c.heal(); err != nil {
-			for _, call := range calls {
-				c.answer(call, 0, err)
-			}
-			calls = nil
-			continue
-		}
-		calls = c.write(calls)
-		if c.cluster != nil && c.down != nil {
-			c.failQueued(calls)
-			calls = nil
-		}
-	}
+// change is what one caller wants stored; several share a transaction.
+type change struct {
+	ctx context.Context // done: nobody waits any more
+	// run stores it. A refusal (isRefusal) comes before anything was written;
+	// any other error breaks the transaction off, and run is called again.
+	run  func(b *batch) error
+	done chan error // takes one; never blocks the committer
 }
 
-// failQueued answers the calls, and all that have queued, with what the last
-// write failed with: none of them waits for a time of its own.
-func (c *committer) failQueued(calls []*appendCall) {
-	for _, call := range calls {
-		call.result <- appendResult{err: c.down}
+// errRelapsed means that the database is at an earlier moment than it was.
+var errRelapsed = errors.New("the database has lost events")
+
+// batch is one transaction of the committer.
+type batch struct {
+	*tx
+	store    *Store
+	now      int64 // by the clock of the database, in Unix microseconds
+	last     uint64
+	size     int64
+	revision uint64 // of webhook_cursor and delivery
+	messages []message
+	first    int64 // checksum of the first message
+	tallies  map[StateKey]int
+}
+
+const (
+	lockHistory = `SELECT last, size, revision FROM history WHERE one = 1`
+	saveHistory = `UPDATE history SET last = $1, size = $2, revision = $3 WHERE one = 1`
+	insertEvent = `INSERT INTO event (sequence, tenant, room, recording, time, size, body, crc) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+	insertRecording = `INSERT INTO recording (` + recordingColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`
+	updateRecording = `UPDATE recording SET name = $1, request_id = $2, state = $3, seconds = $4, nanos = $5, revision = $6, body = $7, crc = $8
+		WHERE tenant = $9 AND room = $10 AND id = $11 AND revision = $12`
+	selectRecording = `SELECT ` + recordingColumns + ` FROM recording WHERE tenant = $1 AND room = $2 AND id = $3`
+	selectLiveID    = `SELECT id FROM recording WHERE tenant = $1 AND room = $2 AND state IN (1, 2, 3)`
+	selectRoom      = `SELECT owner, epoch FROM room WHERE tenant = $1 AND room = $2`
+
+	updateTally = `UPDATE tally SET n = n + $1 WHERE tenant = $2 AND state = $3`
+	insertTally = `INSERT INTO tally (n, tenant, state) VALUES ($1, $2, $3)`
+
+	deleteUsers = `DELETE FROM recording_user WHERE tenant = $1 AND user_id = $2 AND seconds = $3 AND nanos = $4 AND id = $5 AND room = $6`
+	insertUser  = `INSERT INTO recording_user (tenant, user_id, seconds, nanos, id, room) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	deleteURL   = `DELETE FROM recording_url WHERE tenant = $1 AND digest = $2 AND room = $3 AND id = $4`
+	insertURL   = `INSERT INTO recording_url (tenant, digest, room, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+)
+
+// submit has the committer run a change and returns when it is stored and every
+// read shows it. Errors: run's refusal; ErrUnavailable; ctx's.
+func (s *Store) submit(ctx context.Context, run func(b *batch) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	for {
+	c := &change{ctx: ctx, run: run, done: make(chan error, 1)}
+	select {
+	case s.changes <- c:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.lifetime.Done():
+		return errClosed()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ended:
 		select {
-		case call := <-c.appends:
-			call.result <- appendResult{err: c.down}
+		case err := <-c.done:
+			return err
 		default:
+			return errClosed()
+		}
+	}
+}
+
+// commit stores changes, as many as wait in one transaction, until the store is
+// closed.
+func (s *Store) commit() {
+	defer close(s.ended)
+	for {
+		var group []*change
+		select {
+		case c := <-s.changes:
+			group = append(group, c)
+		case <-s.lifetime.Done():
 			return
 		}
-	}
-}
-
-// healLater returns a channel that gets a value when it is time to heal though
-// nobody appends: readers may wait for it at the gate. It is nil when the last
-// write went well.
-func (c *committer) healLater() <-chan time.Time {
-	if c.server == nil || c.failed.Load() == nil {
-		return nil
-	}
-	return time.After(healWait)
-}
-
-// heal restarts the embedded server when the last write has failed for an
-// error of the disk, at most once in healWait.
-func (c *committer) heal() error {
-	if c.server == nil || c.failed.Load() == nil {
-		return nil
-	}
-	err := c.server.health()
-	if err == nil {
-		return nil
-	}
-	if time.Since(c.healed) >= healWait {
-		c.healed = time.Now()
-		c.log.Warn("the log could not be written; recovering it", "error", err)
-		err = c.server.restart()
-		if err == nil {
-			c.gate.abandon()
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// write stores the calls and answers them; it returns those that have to wait
-// for the next write because another one of their room was in this.
-func (c *committer) write(calls []*appendCall) (later []*appendCall) {
-	if c.index.lastSequence() >= c.acked {
-		clear(c.recent)
-	}
-	c.deadline = time.Now().Add(c.patience())
-	rooms := make(map[roomKey]struct{}, len(calls))
-	ready := make([]*appendCall, 0, len(calls))
-	for _, call := range calls {
-		room := call.key.roomKey()
-		if _, taken := rooms[room]; taken {
-			later = append(later, call)
-			continue
-		}
-		if err := c.refuse(call); err != nil {
-			call.result <- appendResult{err: err}
-			continue
-		}
-		rooms[room] = struct{}{}
-		ready = append(ready, call)
-	}
-	if len(ready) >= minBatch && c.writeBatch(ready) {
-		return later
-	}
-	for i, call := range ready {
-		c.deadline = time.Now().Add(c.patience()) // each has its own: many take their time
-		c.writeOne(call)
-		if c.cluster != nil && c.down != nil {
-			c.failQueued(ready[i+1:])
+		for len(group) < maxBatch {
+			select {
+			case c := <-s.changes:
+				group = append(group, c)
+				continue
+			default:
+			}
 			break
 		}
+		group = slices.DeleteFunc(group, func(c *change) bool { return c.ctx.Err() != nil })
+		if len(group) > 0 {
+			s.commitGroup(group)
+		}
 	}
-	return later
 }
 
-// refuse tells why a call cannot succeed, as far as is known here; another
-// process is kept out by the server.
-func (c *committer) refuse(call *appendCall) error {
-	if call.ctx.Err() != nil {
-		return context.Cause(call.ctx)
+// commitGroup stores a group, and answers each change. With a PostgreSQL that
+// is away or changes over, it tries until the calls are out of time.
+func (s *Store) commitGroup(group []*change) {
+	timeout := s.cfg.Timeout * 9 / 10
+	if s.Err() != nil {
+		timeout /= 4 // who calls now does not wait for what others have waited for
 	}
-	if call.lease != nil && call.lease.State() == Lost {
-		return ErrFenced
+	ctx, cancel := s.bounded(timeout)
+	defer cancel()
+	for {
+		b := &batch{store: s, tallies: make(map[StateKey]int)}
+		var results []error
+		ambiguous, err := s.db.transact(ctx, func(t *tx) (err error) {
+			b.tx = t
+			results, err = b.run(group)
+			return err
+		})
+		if err != nil && ambiguous && s.landed(ctx, b) {
+			err = nil
+		}
+		switch {
+		case err == nil:
+			s.stored(b)
+			for i, c := range group {
+				c.done <- results[i]
+			}
+			return
+		case errors.Is(err, errRelapsed):
+			s.following <- struct{}{}
+			s.relive("the database ends before what was read of it")
+			<-s.following
+			if !s.again(ctx, err) {
+				s.fail(err)
+				for _, c := range group {
+					c.done <- fmt.Errorf("%w: %w", ErrUnavailable, err)
+				}
+				return
+			}
+		case refusal(err) != nil && len(group) == 1:
+			group[0].done <- fmt.Errorf("%w: %w", refusal(err), err)
+			return
+		case refusal(err) != nil: // alone, each is told what is its own fault
+			for _, c := range group {
+				s.commitGroup([]*change{c})
+			}
+			return
+		case s.db.postgres == nil || !s.again(ctx, err):
+			s.fail(err)
+			for _, c := range group {
+				c.done <- err
+			}
+			return
+		}
 	}
-	revision, live := c.index.room(call.key.roomKey())
-	if revision = max(revision, c.recent[call.key.roomKey()]); revision != call.revision {
-		return fmt.Errorf("%w: it is at revision %d, not %d", ErrConflict, revision, call.revision)
+}
+
+// again waits before a transaction is tried again that PostgreSQL has refused;
+// false when there is no time for that.
+func (s *Store) again(ctx context.Context, err error) bool {
+	switch postgresCode(err) {
+	case "40001", "40P01": // it collided with another one
+		return sleep(ctx, 5*time.Millisecond)
+	case "25006": // the server is a standby now
+		s.db.drop()
 	}
-	if call.live && live != nil && live.Record.GetId() != call.key.id {
-		return ErrRoomLive
+	return sleep(ctx, 100*time.Millisecond)
+}
+
+// landed reports whether a batch is stored whose commit had no answer.
+func (s *Store) landed(ctx context.Context, b *batch) bool {
+	for len(b.messages) > 0 {
+		var crc int64
+		var recording string
+		err := s.db.row(ctx, []any{&recording, &crc}, `SELECT recording, crc FROM event WHERE sequence = $1`, b.messages[0].sequence)
+		switch {
+		case err == nil:
+			return recording == b.messages[0].key.id && crc == b.first
+		case errors.Is(err, ErrNotFound):
+			return false
+		case s.db.postgres == nil || !sleep(ctx, 100*time.Millisecond):
+			return false
+		}
 	}
-	if c.cluster != nil && call.request != "" && c.index.get(call.key) == nil &&
-		!c.claims.begin(nameKey{call.key.tenant, call.request}, call.key.id, c.cfg.AckTimeout/2) {
-		return fmt.Errorf("%w: its request id has to be claimed again", ErrConflict)
+	return false
+}
+
+// stored makes visible what a batch has stored.
+func (s *Store) stored(b *batch) {
+	s.failed.Store(nil)
+	if len(b.messages) > 0 {
+		s.take(b.messages)
+	}
+	if b.revision > 0 {
+		s.deliveries.ring()
+	}
+	if s.cluster != nil {
+		s.cluster.notify()
+	}
+}
+
+// run stores a group and returns what is to be told to each.
+func (b *batch) run(group []*change) ([]error, error) {
+	history := lockHistory
+	if b.postgres != nil {
+		history = `SELECT last, size, revision, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM history WHERE one = 1 FOR UPDATE`
+	}
+	shown := b.store.index.lastSequence()
+	var revision uint64
+	dest := []any{&b.last, &b.size, &revision}
+	if b.postgres != nil {
+		dest = append(dest, &b.now)
+	}
+	if err := b.row(dest, history); err != nil {
+		return nil, missing(err)
+	}
+	if b.last < shown {
+		return nil, errRelapsed
+	}
+	if b.postgres == nil {
+		b.now = time.Now().UnixMicro()
+	}
+	before := revision
+	b.revision = revision
+	results := make([]error, len(group))
+	for i, c := range group {
+		err := c.run(b)
+		if err != nil && !isRefusal(err) {
+			return nil, err
+		}
+		results[i] = err
+	}
+	if err := b.saveTallies(); err != nil {
+		return nil, err
+	}
+	if len(b.messages) > 0 || b.revision != before {
+		if _, err := b.exec(saveHistory, b.last, b.size, b.revision); err != nil {
+			return nil, err
+		}
+	}
+	if b.revision == before {
+		b.revision = 0
+	}
+	return results, nil
+}
+
+// missing makes a row that must be there, and is not, a loss.
+func missing(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: %w: a row is missing", ErrUnavailable, ErrDataLoss)
+	}
+	return err
+}
+
+func (b *batch) saveTallies() error {
+	for key, n := range b.tallies {
+		if n == 0 {
+			continue
+		}
+		rows, err := b.exec(updateTally, n, key.Tenant, int(key.State))
+		if err == nil && rows == 0 {
+			_, err = b.exec(insertTally, n, key.Tenant, int(key.State))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (c *committer) message(call *appendCall) *nats.Msg {
-	m := nats.NewMsg(call.key.subject())
-	m.Data = call.data
-	m.Header.Set(headerExpectedSequence, strconv.FormatUint(call.revision, 10))
-	m.Header.Set(headerExpectedSubject, call.key.roomKey().subjects())
-	return m
+// event adds an event and returns its sequence.
+func (b *batch) event(key recordingKey, body []byte, m message) (uint64, error) {
+	b.last++
+	b.size += int64(len(body))
+	m.key, m.sequence = key, b.last
+	if m.entry != nil {
+		m.entry.Revision, m.entry.Stored = b.last, time.UnixMicro(b.now)
+	}
+	crc := checksum(body, b.last)
+	if len(b.messages) == 0 {
+		b.first = crc
+	}
+	b.messages = append(b.messages, m)
+	_, err := b.exec(insertEvent, b.last, key.tenant, key.room, key.id, b.now, b.size, body, crc)
+	return b.last, err
 }
 
-func (c *committer) writeOne(call *appendCall) {
-	var ack pubAck
-	var err error
-	if c.cluster == nil {
-		ack, err = c.request(c.message(call), c.cfg.AckTimeout)
+// Append stores rec as the new state of its recording, provided that its
+// revision is still the given one; 0: there is no such recording. It returns
+// when that is on the disk and every read of this store shows it; watchers get
+// it right after. rec stays the caller's; the Entry holds a copy.
+//
+// Errors: ErrInvalid; ErrConflict when the recording has another revision, when
+// another one holds its request id, or, wrapping ErrRoomLive, when rec is live
+// and another recording of the room is; ErrUnavailable (also ErrClosed), and
+// ctx's error. After the last two the change may or may not have been stored:
+// Get tells, once the store is available again.
+func (s *Store) Append(ctx context.Context, rec *storev1.Record, revision uint64) (*Entry, error) {
+	return s.append(ctx, nil, rec, revision)
+}
+
+// AppendAs is [Store.Append] by the worker of the room that holds l.
+//
+// Errors: ErrFenced, which wraps nothing else, when the lease is lost: nothing
+// was stored. Otherwise those of Append; a lease that is suspended may still
+// append, as long as nobody has taken it over.
+func (s *Store) AppendAs(ctx context.Context, l *Lease, rec *storev1.Record, revision uint64) (*Entry, error) {
+	if l.store != s || l.room != (roomKey{rec.GetTenant(), rec.GetRecording().GetRoom()}) {
+		return nil, fmt.Errorf("append: %w: the lease is of another room", ErrInvalid)
+	}
+	return s.append(ctx, l, rec, revision)
+}
+
+func (s *Store) append(ctx context.Context, l *Lease, rec *storev1.Record, revision uint64) (*Entry, error) {
+	body, err := encode(rec)
+	if err != nil {
+		return nil, fmt.Errorf("append: %w", err)
+	}
+	a := &appending{lease: l, record: proto.CloneOf(rec), body: body, revision: revision}
+	err = s.submit(ctx, a.run)
+	switch {
+	case errors.Is(err, ErrFenced):
+		return nil, ErrFenced
+	case errors.Is(err, ErrConflict):
+		// What stands in the way may be another process's: let reads show it.
+		if syncErr := s.Sync(ctx); syncErr != nil {
+			err = syncErr
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("append: %w", err)
+	}
+	return a.entry, nil
+}
+
+// appending is one Append.
+type appending struct {
+	lease    *Lease
+	record   *storev1.Record
+	body     []byte
+	revision uint64
+	entry    *Entry
+}
+
+func (a *appending) run(b *batch) error {
+	if err := b.fence(a.lease); err != nil {
+		return err
+	}
+	e := &Entry{Record: a.record, Revision: b.last + 1}
+	c := columnsOf(e)
+	old, err := b.before(c.recordingKey, a.revision)
+	if err != nil {
+		return err
+	}
+	if isLive(c.state) && (old == nil || !isLive(old.state())) {
+		var other string
+		switch err := b.row([]any{&other}, selectLiveID, c.tenant, c.room); {
+		case err == nil && other != c.id:
+			if old == nil {
+				return fmt.Errorf("%w: %w", ErrConflict, ErrRoomLive)
+			}
+			return ErrRoomLive
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return err
+		}
+	}
+	crc := checksum(a.body, c.revision)
+	var rows int64
+	if old == nil {
+		rows, err = b.exec(insertRecording, c.tenant, c.room, c.id, c.name, c.request, int(c.state), c.seconds, c.nanos, c.revision, a.body, crc)
 	} else {
-		ack, err = c.insist(call)
-	}
-	if err == nil {
-		err = ack.err()
-	}
-	if err == nil {
-		c.gate.stored(ack.Sequence)
-	}
-	c.answer(call, ack.Sequence, err)
-}
-
-// writeBatch stores all calls or none. It returns false when the server has
-// refused the batch in a way that lets each be tried alone; else it has
-// answered the calls.
-func (c *committer) writeBatch(calls []*appendCall) bool {
-	c.batches++
-	id := c.batchID + "-" + strconv.Itoa(c.batches)
-	c.gate.begin()
-	var ack pubAck
-	var err error
-	for i, call := range calls {
-		m := c.message(call)
-		m.Header.Set(headerBatchID, id)
-		m.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
-		if i < len(calls)-1 {
-			err = c.conn.PublishMsg(m)
-		} else {
-			m.Header.Set(headerBatchCommit, "1")
-			ack, err = c.request(m, c.answerWait())
-		}
-		if err != nil {
-			break
-		}
+		rows, err = b.exec(updateRecording, c.name, c.request, int(c.state), c.seconds, c.nanos, c.revision, a.body, crc,
+			c.tenant, c.room, c.id, a.revision)
 	}
 	switch {
-	case err != nil && c.server != nil && c.server.health() != nil:
-		// Consumers may be able to read what the disk has not taken: the gate
-		// stays shut until the log is recovered.
-	default:
-		c.gate.end(ack.Sequence)
+	case err != nil:
+		return err
+	case rows == 0:
+		return ErrConflict
 	}
-	switch {
-	case err == nil && ack.Error.mayRetryAlone():
-		return false
-	case err != nil && c.cluster != nil:
-		for _, call := range calls {
-			call.resent = true // it may have been stored
-		}
-		return false
-	case err == nil:
-		err = ack.err()
+	if _, err := b.event(c.recordingKey, a.body, message{entry: e}); err != nil {
+		return err
 	}
-	if err == nil && ack.Count != len(calls) {
-		err = fmt.Errorf("%w: %d of %d messages of a batch were acknowledged", ErrUnavailable, ack.Count, len(calls))
+	if err := b.derive(old, e); err != nil {
+		return err
 	}
-	for i, call := range calls {
-		c.answer(call, ack.Sequence-uint64(len(calls)-1-i), err) //nolint:gosec // an index is not negative
-	}
-	return true
+	a.entry = e
+	return nil
 }
 
-func (c *committer) answer(call *appendCall, sequence uint64, err error) {
-	if c.down = nil; errors.Is(err, errNoAnswer) {
-		c.down = err
-	}
-	if err != nil {
-		if errors.Is(err, ErrUnavailable) {
-			c.failed.Store(&err)
-			c.failedAt.Store(time.Now().UnixNano())
-		}
-		call.result <- appendResult{err: err, refused: errors.Is(err, ErrConflict)}
-		return
-	}
-	c.failed.Store(nil)
-	c.recent[call.key.roomKey()] = sequence
-	c.acked = max(c.acked, sequence)
-	call.result <- appendResult{sequence: sequence}
-}
-
-// insist writes a call to a cluster: a message that was lost because a server
-// went, or because the log has no leader for a while, is sent again. Of all
-// that is sent for a call the condition lets one be stored; when a later one
-// is refused for that, submit finds out.
-func (c *committer) insist(call *appendCall) (ack pubAck, err error) {
-	for {
-		ack, err = c.request(c.message(call), c.answerWait())
-		switch {
-		case err == nil && ack.Error.isInFlight():
-			// It may be one that was acknowledged already: the leader answers before it has tidied up.
-			if time.Now().Add(inFlightPoll).Before(c.deadline) && sleep(c.lifetime, inFlightPoll) {
-				continue
-			}
-			// It has been there for so long that it is as good as no answer: a
-			// leader that is left alone stores nothing.
-			return ack, fmt.Errorf("%w: %w: another write of the room is not done with", ErrUnavailable, errNoAnswer)
-		case err == nil && !ack.Error.isTemporary():
-			return ack, nil
-		case err == nil: // a cluster without a majority may answer as well as not
-			err = fmt.Errorf("%w: %w", errNoAnswer, ack.err())
-		case errors.Is(err, ErrInvalid), c.lifetime.Err() != nil:
-			return ack, err
-		case !errors.Is(err, errNotSent):
-			call.resent = true
-		}
-		if time.Now().Add(setupWait / 4).After(c.deadline) {
-			return ack, err
-		}
-		sleep(c.lifetime, setupWait/4)
-	}
-}
-
-// answerWait is how long one message is waited for.
-func (c *committer) answerWait() time.Duration {
-	if c.cluster == nil {
-		return c.cfg.AckTimeout
-	}
-	return min(2*requestTimeout, max(time.Until(c.deadline), 0))
-}
-
-// request sends a message and waits for the server's answer.
-func (c *committer) request(m *nats.Msg, wait time.Duration) (pubAck, error) {
-	var ack pubAck
-	c.requests++
-	m.Reply = c.inbox + "." + strconv.Itoa(c.requests)
-	if err := c.conn.PublishMsg(m); err != nil {
-		if errors.Is(err, nats.ErrMaxPayload) {
-			return ack, fmt.Errorf("%w: %w", ErrInvalid, err)
-		}
-		if errors.Is(err, nats.ErrReconnectBufExceeded) {
-			err = fmt.Errorf("%w: %w", errNotSent, err)
-		}
-		return ack, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoAnswer, err)
-	}
-	reply, err := c.reply(m.Reply, wait)
-	if errors.Is(err, nats.ErrNoResponders) {
-		err = fmt.Errorf("%w: %w", errNotSent, err)
-	}
-	if err != nil {
-		return ack, fmt.Errorf("%w: %w: %w", ErrUnavailable, errNoAnswer, err)
-	}
-	if err := json.Unmarshal(reply.Data, &ack); err != nil {
-		return ack, fmt.Errorf("%w: acknowledgement: %w", ErrUnavailable, err)
-	}
-	return ack, nil
-}
-
-// reply waits for the answer to a request. A server that has failed at the
-// disk does not answer, so it is asked how it is from time to time.
-func (c *committer) reply(subject string, wait time.Duration) (*nats.Msg, error) {
-	deadline := time.Now().Add(wait)
-	for {
-		ctx, cancel := context.WithTimeout(c.lifetime, min(healthWait, time.Until(deadline)))
-		reply, err := c.replies.NextMsgWithContext(ctx)
-		cancel()
-		switch {
-		case err == nil && reply.Subject != subject: // to a request that was given up
-		case err == nil && len(reply.Data) == 0 && reply.Header.Get("Status") == "503":
-			return nil, nats.ErrNoResponders
-		case err == nil:
-			return reply, nil
-		case c.lifetime.Err() != nil:
-			return nil, ErrClosed
-		case !errors.Is(err, context.DeadlineExceeded):
-			return nil, err
-		case time.Now().After(deadline):
-			return nil, fmt.Errorf("none within %v", wait)
-		case c.server != nil:
-			if err := c.server.health(); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-// pubAck is JetStream's answer to a published message.
-type pubAck struct {
-	Error    *apiError `json:"error"`
-	Stream   string    `json:"stream"`
-	Sequence uint64    `json:"seq"`
-	Count    int       `json:"count"` // of an atomic batch
-}
-
-type apiError struct {
-	Code        int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-// err returns the error that the answer is, if it is one.
-func (a pubAck) err() error {
-	switch {
-	case a.Error == nil && a.Stream == streamName && a.Sequence > 0:
+// fence refuses what is done for a lease that another replica has.
+func (b *batch) fence(l *Lease) error {
+	if l == nil {
 		return nil
-	case a.Error == nil:
-		return fmt.Errorf("%w: the write was acknowledged without a sequence", ErrUnavailable)
-	case a.Error.isConflict():
-		return fmt.Errorf("%w: %s", ErrConflict, a.Error.Description)
-	default:
-		return fmt.Errorf("%w: %s (%d)", ErrUnavailable, a.Error.Description, a.Error.Code)
 	}
+	token, released := l.granted()
+	if released {
+		return ErrFenced
+	}
+	if b.store.cluster == nil {
+		return nil
+	}
+	var owner string
+	var epoch uint64
+	err := b.row([]any{&owner, &epoch}, selectRoom, l.room.tenant, l.room.room)
+	if errors.Is(err, ErrNotFound) || err == nil && (owner != b.store.cfg.ReplicaID || epoch != token) {
+		return ErrFenced
+	}
+	return err
 }
 
-func (e *apiError) isConflict() bool {
-	return e.Code == codeWrongLastSequence || e.Code == codeWrongLastSequenceConstant
+// before returns what a recording is until now, nil for a new one.
+func (b *batch) before(key recordingKey, revision uint64) (*Entry, error) {
+	if revision == 0 {
+		return nil, nil
+	}
+	for i := len(b.messages) - 1; i >= 0; i-- { // of this transaction
+		if m := b.messages[i]; m.key == key {
+			if m.sequence != revision {
+				return nil, ErrConflict
+			}
+			return m.entry, nil
+		}
+	}
+	if e := b.store.index.get(key); e != nil && e.Revision == revision {
+		return e, nil
+	}
+	var old *Entry
+	err := b.query(func(row scanner) (err error) {
+		old, err = scanRecording(row)
+		return err
+	}, selectRecording, key.tenant, key.room, key.id)
+	switch {
+	case err != nil:
+		return nil, err
+	case old == nil || old.Revision != revision:
+		return nil, ErrConflict
+	}
+	return old, nil
 }
 
-// isInFlight tells whether e refuses a message because another one of its
-// subject is not done with, whatever the sequences are; nothing was stored.
-func (e *apiError) isInFlight() bool {
-	return e != nil && e.Code == codeWrongLastSequenceConstant
+// derive changes what is kept of a recording beside its row.
+func (b *batch) derive(old, e *Entry) error {
+	c := columnsOf(e)
+	b.tallies[StateKey{c.tenant, c.state}]++
+	var was columns
+	var users, urls []string // that it had
+	if old != nil {
+		was = columnsOf(old)
+		b.tallies[StateKey{was.tenant, was.state}]--
+		users, urls = usersOf(old.Record), old.Record.GetRecording().GetUrls()
+	}
+	now := usersOf(e.Record)
+	moved := was.seconds != c.seconds || was.nanos != c.nanos
+	for _, user := range users {
+		if moved || !slices.Contains(now, user) {
+			if _, err := b.exec(deleteUsers, c.tenant, user, was.seconds, was.nanos, c.id, c.room); err != nil {
+				return err
+			}
+		}
+	}
+	for _, user := range now {
+		if moved || !slices.Contains(users, user) {
+			if _, err := b.exec(insertUser, c.tenant, user, c.seconds, c.nanos, c.id, c.room); err != nil {
+				return err
+			}
+		}
+	}
+	return b.deriveURLs(c, urls, e.Record.GetRecording().GetUrls())
 }
 
-// isTemporary tells whether e refuses a message because the log has no leader
-// just now, so that nothing was stored.
-func (e *apiError) isTemporary() bool {
-	return e != nil && (e.Code == codeClusterNotAvailable || e.Code == codeClusterNotLeader)
+func (b *batch) deriveURLs(c columns, old, now []string) error {
+	for _, u := range old {
+		if !slices.Contains(now, u) {
+			if _, err := b.exec(deleteURL, c.tenant, digest(u), c.room, c.id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, u := range now {
+		if !slices.Contains(old, u) {
+			if _, err := b.exec(insertURL, c.tenant, digest(u), c.room, c.id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// mayRetryAlone tells whether e refuses a batch for one of its messages, or
-// for being a batch, so that nothing of it was stored.
-func (e *apiError) mayRetryAlone() bool {
-	return e != nil && (e.isConflict() || e.Code == codeBatchTooManyInflight || e.Code == codeBatchIncomplete)
+// digest stands for a URL, which may be a secret.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }

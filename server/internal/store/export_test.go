@@ -2,54 +2,36 @@
 
 package store
 
-import (
-	"google.golang.org/protobuf/proto"
+import "context"
 
-	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
-)
+// What the tests see of the inside.
 
-// What the tests see of the inside: the form of the log.
+// Forget forgets events up to a sequence.
+func Forget(s *Store, upTo uint64) error { return s.forget(upTo) }
 
-func ParseSubject(subject string) (tenant, room, id string, ok bool) {
-	k, ok := parseSubject(subject)
-	return k.tenant, k.room, k.id, ok
+// Tidy forgets what is beyond the bounds.
+func Tidy(s *Store) error { return s.tidy(true) }
+
+// Events returns how many events are kept.
+func Events(ctx context.Context, s *Store) (n int, err error) {
+	err = s.db.row(ctx, []any{&n}, `SELECT count(*) FROM event`)
+	return n, err
 }
 
-func Subject(tenant, room, id string) string { return recordingKey{tenant, room, id}.subject() }
-
-func Decode(subject string, data []byte, sequence uint64) (*Entry, error) {
-	return decode(subject, data, sequence)
-}
-
-func Encode(rec *storev1.Record) []byte {
-	data, err := proto.Marshal(rec)
-	if err != nil {
+// Spoil flips a bit in the bodies of recordings.
+func Spoil(ctx context.Context, s *Store, ids ...string) error {
+	_, err := s.db.transact(ctx, func(t *tx) error {
+		for _, id := range ids {
+			var body []byte
+			if err := t.row([]any{&body}, `SELECT body FROM recording WHERE id = $1`, id); err != nil {
+				return err
+			}
+			body[len(body)/2] ^= 4
+			if _, err := t.exec(`UPDATE recording SET body = $1 WHERE id = $2`, body, id); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	return data
+	})
+	return err
 }
-
-// Syncs tells whether the embedded server syncs every write.
-func Syncs(s *Store) bool { return s.server.server.JetStreamConfig().SyncAlways }
-
-// Recover makes the embedded server recover its files, as after an error of
-// the disk.
-func Recover(s *Store) error {
-	if err := s.server.restart(); err != nil {
-		return err
-	}
-	s.gate.abandon()
-	return nil
-}
-
-// Gate is the gate between the log and its readers.
-type Gate struct{ g *gate }
-
-func NewGate() Gate                                   { return Gate{newGate()} }
-func (g Gate) Begin()                                 { g.g.begin() }
-func (g Gate) End(last uint64)                        { g.g.end(last) }
-func (g Gate) Stored(sequence uint64)                 { g.g.stored(sequence) }
-func (g Gate) Abandon()                               { g.g.abandon() }
-func (g Gate) Close()                                 { g.g.close() }
-func (g Gate) Enter(stop func()) int                  { return g.g.enter(stop) }
-func (g Gate) Pass(sequence uint64, reading int) bool { return g.g.pass(sequence, reading) }

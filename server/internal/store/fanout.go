@@ -17,6 +17,8 @@ type fanout struct {
 
 	mu      sync.Mutex
 	closed  bool
+	era     int   // how often it was cut
+	ended   error // what the last cut told watchers
 	groups  map[WatchFilter]*group
 	behind  []*Watcher // live, and not told that they have caught up
 	history []*Entry   // the last entries, by revision: all with base < revision <= last
@@ -31,21 +33,31 @@ func newFanout(queue, keep int) *fanout {
 	return &fanout{queue: queue, keep: keep, groups: make(map[WatchFilter]*group)}
 }
 
-// load sets the history before anything is published.
+// load sets the history, which holds all entries with base < revision <= last.
 func (f *fanout) load(base, last uint64, history []*Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.base, f.last, f.history = base, last, history
 }
 
-// publish hands e, the next entry of the log, to the live watchers. One that
-// has no room for it is ended.
-func (f *fanout) publish(e *Entry) {
-	key := e.key()
+// publish hands the next event to the live watchers. One that has no room for it
+// is ended.
+func (f *fanout) publish(m message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if m.era != f.era {
+		return // of what was cut off
+	}
+	f.last = m.sequence
+	if m.entry != nil {
+		f.offer(m)
+	}
+	f.tell()
+}
+
+func (f *fanout) offer(m message) {
+	e := m.entry
 	f.history = append(f.history, e)
-	f.last = e.Revision
 	if len(f.history) > f.keep+f.keep/8 { // some at a time: what is left is moved
 		drop := len(f.history) - f.keep
 		f.base = f.history[drop-1].Revision
@@ -53,7 +65,7 @@ func (f *fanout) publish(e *Entry) {
 		clear(f.history[n:])
 		f.history = f.history[:n]
 	}
-	for _, filter := range [...]WatchFilter{{key.tenant, key.room}, {key.tenant, ""}} {
+	for _, filter := range [...]WatchFilter{{m.key.tenant, m.key.room}, {m.key.tenant, ""}} {
 		g := f.groups[filter]
 		if g == nil {
 			continue
@@ -67,7 +79,6 @@ func (f *fanout) publish(e *Entry) {
 			f.drop(w, &SlowError{Resume: w.last}) // another takes its place
 		}
 	}
-	f.tell()
 }
 
 // tell closes caught of the live watchers that have had what was due, or that it
@@ -86,21 +97,40 @@ func (f *fanout) tell() {
 	})
 }
 
-// cut ends the live watchers that should have got something before the sequence,
-// for that is gone from the log; history begins anew there.
-func (f *fanout) cut(oldest uint64) {
+// cut ends all watchers, with the error, or a *TooOldError where it is nil: what
+// comes next does not follow on what they have had. load has set the history
+// from which it goes on. It returns the era that begins.
+func (f *fanout) cut(err error) (era int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.history)
-	f.history = f.history[:0]
-	f.base, f.last = oldest-1, oldest-1
+	if err == nil {
+		err = &TooOldError{Oldest: f.last + 1}
+	}
+	f.era++
+	f.ended = err
 	for _, g := range f.groups {
 		for _, w := range slices.Clone(g.watchers) {
-			if w.last < f.base {
-				f.drop(w, &TooOldError{Oldest: oldest})
-			}
+			f.drop(w, err)
 		}
 	}
+	return f.era
+}
+
+// present returns the era.
+func (f *fanout) present() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.era
+}
+
+// stale returns what ends a watcher that was begun before a cut.
+func (f *fanout) stale(w *Watcher) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w.era != f.era {
+		return f.ended
+	}
+	return nil
 }
 
 // join makes w live, if what it has not seen yet is in the history and fits
@@ -108,7 +138,7 @@ func (f *fanout) cut(oldest uint64) {
 func (f *fanout) join(w *Watcher) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || w.ended || w.last < f.base {
+	if f.closed || w.ended || w.era != f.era || w.last < f.base {
 		return false
 	}
 	room := cap(w.c) - len(w.c) // looked at once: the reader makes more at any time

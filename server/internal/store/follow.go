@@ -6,256 +6,303 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
-
-	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 )
 
-// retryWait is how long the follower waits before it asks again for a log that
-// it cannot read.
-const retryWait = 200 * time.Millisecond
+// page is how many events are read at a time.
+const page = 512
 
-// message is one message of the log, as read.
-type message struct {
-	key      recordingKey   // zero when the subject is not one of ours
-	entry    *Entry         // nil when it is no record, or cannot be understood
-	lease    *storev1.Lease // nil when it is no lease, or cannot be understood
-	sequence uint64
+const selectEvents = `SELECT sequence, tenant, room, recording, time, body, crc FROM event WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3`
 
-	retention bool   // it says what is forgotten, unless it cannot be understood
-	forgotten uint64 // what it says
-}
-
-// change is what the fan-out gets of a message.
-type change struct {
-	entry    *Entry // may be nil when cut is set
-	sequence uint64
-	cut      bool // entries before it, and after the one that the fan-out got last, are lost
-}
-
-// unreadable tells a message that should be the state of a recording.
-func (m message) unreadable() bool {
-	return m.entry == nil && m.key != (recordingKey{}) && m.key.id != leaseID
-}
-
-// cursor is the place of its recording in lists.
-func (m message) cursor() Cursor {
-	if m.entry == nil {
-		return Cursor{}
+// scanEvent reads an event. One that is damaged has neither entry nor lease.
+func (s *Store) scanEvent(row scanner) (m message, err error) {
+	var at, crc int64
+	var body []byte
+	if err := row.Scan(&m.sequence, &m.key.tenant, &m.key.room, &m.key.id, &at, &body, &crc); err != nil {
+		return m, failed(err)
 	}
-	return CursorOf(m.entry)
-}
-
-// read makes sense of a message; what it cannot make sense of it counts, logs
-// and leaves empty.
-func (s *Store) read(m jetstream.Msg) (message, uint64, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return message{}, 0, err
-	}
-	msg := message{sequence: meta.Sequence.Stream}
-	msg.key, _ = parseSubject(m.Subject())
-	msg.retention = m.Subject() == retentionSubject
+	err = errors.New("the checksum is wrong")
 	switch {
-	case msg.retention:
-		msg.forgotten, err = decodeRetention(m.Data())
-	case msg.key.id == leaseID:
-		msg.lease, err = decodeLease(msg.key, m.Data())
+	case crc != checksum(body, m.sequence):
+	case m.key.id == "":
+		m.lease, err = decodeLease(m.key.roomKey(), body)
 	default:
-		msg.entry, err = decode(m.Subject(), m.Data(), msg.sequence)
-	}
-	if msg.entry != nil {
-		msg.entry.Stored = meta.Timestamp
+		var e *Entry
+		if e, err = decode(body, m.sequence); err == nil && e.key() != m.key {
+			err = errors.New("it is of another recording")
+		}
+		if err == nil {
+			e.Stored = time.UnixMicro(at)
+			m.entry = e
+		}
 	}
 	if err != nil {
-		s.skipped.Add(1)
-		s.log.Error("a message of the log cannot be understood and is skipped",
-			"sequence", msg.sequence, "subject", m.Subject(), "error", err)
+		s.damaged("an event", "sequence", m.sequence, "tenant", m.key.tenant, "room", m.key.room, "id", m.key.id, "error", err)
 	}
-	return msg, meta.NumPending, nil
+	return m, nil
 }
 
-// scan calls fn with the messages that match cfg, in order, until it has seen
-// all that are there, or has seen max of them (0 is no bound). A sequence may
-// come once more when the server is lost in between, never out of order.
-func (s *Store) scan(ctx context.Context, cfg jetstream.OrderedConsumerConfig, max int, fn func(message)) error {
-	cfg.InactiveThreshold = 10 * time.Second
-	consumer, err := s.stream.OrderedConsumer(ctx, cfg)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	iter, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	defer func() {
-		iter.Stop()
-		// If this fails, the consumer ends itself when it has been idle.
-		_ = s.stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)
-	}()
-	for n := 1; ; n++ {
-		m, err := iter.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		msg, pending, err := s.read(m)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		fn(msg)
-		if pending == 0 || n == max {
-			return nil
-		}
-	}
-}
-
-// load builds the index from the last message of each recording, and the
-// watchers' history from the last messages of all.
-func (s *Store) load(ctx context.Context) error {
-	info, err := s.stream.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	last := info.State.LastSeq
-	var messages []message
-	err = s.scan(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, 0,
-		func(m message) { messages = append(messages, m) })
-	if err != nil {
+// events reads up to a page of events with after < sequence <= upTo.
+func (s *Store) events(ctx context.Context, after, upTo uint64) (found []message, err error) {
+	err = s.db.query(ctx, func(row scanner) error {
+		m, err := s.scanEvent(row)
+		found = append(found, m)
 		return err
-	}
-	for _, m := range messages {
-		if !m.unreadable() {
-			continue
-		}
-		before, err := s.lastReadable(ctx, m.key)
+	}, selectEvents, after, upTo, page)
+	return found, err
+}
+
+// progress is the row of table history.
+type progress struct {
+	id              string
+	last, forgotten uint64
+}
+
+func (s *Store) progress(ctx context.Context) (p progress, err error) {
+	err = s.db.row(ctx, []any{&p.id, &p.last, &p.forgotten}, `SELECT id, last, forgotten FROM history WHERE one = 1`)
+	return p, missing(err)
+}
+
+// load reads the present state of all that is unfinished, and the last events.
+// Nobody else may take in events meanwhile.
+func (s *Store) load(ctx context.Context) error {
+	for {
+		p, err := s.progress(ctx)
 		if err != nil {
 			return err
 		}
-		if before.entry != nil {
-			messages = append(messages, before)
+		unfinished, err := s.loadUnfinished(ctx)
+		if err != nil {
+			return err
 		}
+		leases, err := s.loadLeases(ctx)
+		if err != nil {
+			return err
+		}
+		recent, err := s.recent(ctx, p)
+		if err != nil {
+			return err
+		}
+		after, err := s.progress(ctx)
+		if err != nil {
+			return err
+		}
+		if after != p { // all has to be of one moment
+			continue
+		}
+		s.history.Store(&p.id)
+		s.index.load(p.last, p.forgotten, unfinished, leases)
+		base := max(p.forgotten, p.last-min(p.last, uint64(s.cfg.History))) //nolint:gosec // it is positive
+		s.fanout.load(base, p.last, recent)
+		s.shown.Store(p.last)
+		return nil
 	}
-	// What has come since is among them, but not all of it: following begins
-	// right after last.
-	s.index.load(messages, last)
-	return s.loadHistory(ctx, last)
 }
 
-// lastReadable returns the newest message of a recording that can be understood,
-// an empty one when none can.
-func (s *Store) lastReadable(ctx context.Context, key recordingKey) (last message, err error) {
-	err = s.scan(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: []string{key.subject()},
-	}, 0, func(m message) {
-		if m.entry != nil {
-			last = m
+// loadUnfinished returns all that is unfinished. What is damaged is made whole
+// from its event, or else given up.
+func (s *Store) loadUnfinished(ctx context.Context) (whole []*Entry, err error) {
+	var damaged []*Entry
+	err = s.db.query(ctx, func(row scanner) error {
+		e, err := scanRecording(row)
+		switch {
+		case err != nil:
+			return err
+		case e.Damaged:
+			damaged = append(damaged, e)
+		default:
+			whole = append(whole, e)
 		}
-	})
-	return last, err
+		return nil
+	}, `SELECT `+recordingColumns+` FROM recording WHERE state IN (1, 2, 3, 4) ORDER BY revision`)
+	for _, e := range damaged {
+		if e = s.restore(ctx, e); !e.Damaged && !isFinal(e.state()) {
+			whole = append(whole, e)
+		} else if e.Damaged {
+			s.giveUp(ctx, e)
+		}
+	}
+	return whole, err
 }
 
-func (s *Store) loadHistory(ctx context.Context, last uint64) error {
-	base := max(last-min(last, uint64(s.cfg.History)), s.Forgotten()) //nolint:gosec // it is not negative
-	var entries []*Entry
-	err := s.scan(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   base + 1,
-	}, 0, func(m message) {
-		if m.entry != nil && m.sequence <= last {
-			entries = append(entries, m.entry)
+// restore looks for what a damaged row said, in its event, and mends the row.
+func (s *Store) restore(ctx context.Context, e *Entry) *Entry {
+	key := e.key()
+	var found *Entry
+	err := s.db.query(ctx, func(row scanner) error {
+		m, err := s.scanEvent(row)
+		if m.entry != nil && m.key == key {
+			found = m.entry
 		}
+		return err
+	}, `SELECT sequence, tenant, room, recording, time, body, crc FROM event WHERE sequence = $1`, e.Revision)
+	if err != nil || found == nil {
+		s.damaged("a recording", "tenant", key.tenant, "room", key.room, "id", key.id, "recording", e.Record.GetRecording().GetName())
+		return e
+	}
+	s.damaged("a recording, which is read from its last event instead",
+		"tenant", key.tenant, "room", key.room, "id", key.id, "recording", found.Record.GetRecording().GetName())
+	body, err := encode(found.Record)
+	if err != nil {
+		return found
+	}
+	c := columnsOf(found)
+	_, err = s.db.transact(context.WithoutCancel(ctx), func(t *tx) error {
+		_, err := t.exec(updateRecording, c.name, c.request, int(c.state), c.seconds, c.nanos, c.revision, body, checksum(body, c.revision),
+			c.tenant, c.room, c.id, e.Revision)
+		return err
 	})
 	if err != nil {
-		return err
+		s.log.Warn("the damaged row could not be mended", "error", err)
 	}
-	// Another process may have removed some while they were read.
-	forgotten, err := s.forgottenOfLog(ctx)
+	return found
+}
+
+// giveUp makes a damaged recording one that nobody works, so that it does not
+// stand in the way of others in its room.
+func (s *Store) giveUp(ctx context.Context, e *Entry) {
+	key := e.key()
+	_, err := s.db.transact(context.WithoutCancel(ctx), func(t *tx) error {
+		_, err := t.exec(`UPDATE recording SET state = 6 WHERE tenant = $1 AND room = $2 AND id = $3`, key.tenant, key.room, key.id)
+		return err
+	})
 	if err != nil {
-		return err
+		s.log.Error("a damaged recording stays in the way of its room", "room", key.room, "id", key.id, "error", err)
 	}
-	base = max(base, min(forgotten, last))
-	entries = slices.DeleteFunc(entries, func(e *Entry) bool { return e.Revision <= base })
-	s.fanout.load(base, last, entries)
+}
+
+func (s *Store) loadLeases(ctx context.Context) (map[roomKey]leaseGrant, error) {
+	leases := make(map[roomKey]leaseGrant)
+	if s.db.postgres == nil {
+		return leases, nil
+	}
+	err := s.db.query(ctx, func(row scanner) error {
+		var room roomKey
+		var lease leaseGrant
+		if err := row.Scan(&room.tenant, &room.room, &lease.holder, &lease.epoch); err != nil {
+			return failed(err)
+		}
+		leases[room] = lease
+		return nil
+	}, `SELECT tenant, room, owner, epoch FROM room WHERE owner <> ''`)
+	return leases, err
+}
+
+// recent returns the last events for the watchers' history, as far as they can
+// be read.
+func (s *Store) recent(ctx context.Context, p progress) (entries []*Entry, err error) {
+	after := p.last - min(p.last, uint64(s.cfg.History)) //nolint:gosec // it is positive
+	for after < p.last {
+		found, err := s.events(ctx, after, p.last)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			if m.entry != nil {
+				entries = append(entries, m.entry)
+			}
+		}
+		if len(found) < page {
+			break
+		}
+		after = found[len(found)-1].sequence
+	}
+	return entries, nil
+}
+
+// take makes events visible that this process has stored, after those before
+// them that others have.
+func (s *Store) take(own []message) {
+	s.following <- struct{}{}
+	defer func() { <-s.following }()
+	last := s.index.lastSequence()
+	for len(own) > 0 && own[0].sequence <= last { // somebody has read them from the database meanwhile
+		own = own[1:]
+	}
+	if len(own) == 0 {
+		return
+	}
+	if own[0].sequence > last+1 {
+		ctx, cancel := s.bounded(s.cfg.Timeout)
+		defer cancel()
+		if err := s.fetch(ctx, own[0].sequence-1); err != nil {
+			s.log.Warn("events of other processes cannot be read; they are looked for again", "error", err)
+			return // the poller takes them all
+		}
+	}
+	s.show(own)
+}
+
+// fetch takes in what others have stored, up to a sequence that is known to be
+// there. following is held.
+func (s *Store) fetch(ctx context.Context, upTo uint64) error {
+	for last := s.index.lastSequence(); last < upTo; last = s.index.lastSequence() {
+		found, err := s.events(ctx, last, upTo)
+		switch {
+		case err != nil:
+			return err
+		case len(found) == 0 || found[0].sequence != last+1:
+			return s.reload(ctx, fmt.Sprintf("events after %d are forgotten", last), nil)
+		}
+		s.show(found)
+	}
 	return nil
 }
 
-// follow takes every message of the log in, in order, and hands it on to the
-// fan-out, until the store is closed.
-func (s *Store) follow() {
-	defer close(s.fanned)
-	for s.lifetime.Err() == nil {
-		err := s.followOnce()
-		if s.lifetime.Err() != nil {
+// show makes events visible, which follow on each other. following is held.
+func (s *Store) show(messages []message) {
+	for _, m := range messages {
+		s.shown.Store(m.sequence)
+		m.era = s.era
+		s.index.advance(m)
+		s.hub.room(m.key.roomKey())
+		select {
+		case s.fanned <- m:
+		case <-s.lifetime.Done():
+		}
+	}
+}
+
+// fan hands events to the watchers until the store is closed.
+func (s *Store) fan() {
+	for {
+		select {
+		case m := <-s.fanned:
+			s.fanout.publish(m)
+		case <-s.lifetime.Done():
 			return
 		}
-		s.log.Warn("the log cannot be followed; trying again", "error", err)
-		select {
-		case <-time.After(retryWait):
-		case <-s.lifetime.Done():
-		}
 	}
 }
 
-func (s *Store) followOnce() error {
-	ctx, done := s.tails.context(s.lifetime)
-	defer done()
-	reading := s.gate.enter(s.tails.stop)
-	t, err := openTail(ctx, s.stream, jetstream.DeliverByStartSequencePolicy, s.index.lastSequence()+1)
+// relive begins anew with a history that is not the one that was followed: the
+// database was replaced by an earlier one, or by one that has not got all.
+// following is held.
+func (s *Store) relive(reason string) {
+	ctx, cancel := s.bounded(s.cfg.Timeout)
+	defer cancel()
+	old := s.HistoryID()
+	_, err := s.db.transact(ctx, func(t *tx) error {
+		_, err := t.exec(`UPDATE history SET id = $1 WHERE id = $2`, newHistoryID(), old)
+		return err
+	})
+	if err == nil {
+		err = s.reload(ctx, reason, &AheadError{Last: s.index.lastSequence()})
+	}
 	if err != nil {
+		s.log.Error("the database has lost events that were there; it cannot be read anew yet", "reason", reason, "error", err)
+		s.history.Store(&old) // the poller tries again
+	}
+}
+
+// reload reads everything anew. end is what watchers are told; nil: those that
+// miss something are told that it is too old. following is held.
+func (s *Store) reload(ctx context.Context, reason string, end error) error {
+	s.log.Error("the present state is read anew from the database", "reason", reason)
+	if err := s.load(ctx); err != nil {
 		return err
 	}
-	defer t.close()
-	for {
-		m, _, err := t.read(ctx)
-		if err != nil {
-			return err
-		}
-		msg, _, err := s.read(m)
-		if err != nil {
-			return err
-		}
-		if msg.sequence <= s.index.lastSequence() {
-			continue
-		}
-		if !s.gate.pass(msg.sequence, reading) {
-			return errors.New("the log was recovered")
-		}
-		cut, err := s.jumped(ctx, msg.sequence)
-		if err != nil {
-			return err
-		}
-		if msg.entry != nil {
-			s.shown.Store(msg.sequence) // before anybody can see it
-		}
-		s.index.advance(msg)
-		if msg.entry != nil || msg.lease != nil {
-			s.changes.room(msg.key.roomKey())
-		}
-		if msg.entry == nil && !cut {
-			continue
-		}
-		select {
-		case s.fanned <- change{entry: msg.entry, sequence: msg.sequence, cut: cut}:
-		case <-s.lifetime.Done():
-			return s.lifetime.Err()
-		}
-	}
-}
-
-// fan hands entries to the watchers.
-func (s *Store) fan() {
-	for c := range s.fanned {
-		if c.cut {
-			s.fanout.cut(c.sequence)
-		}
-		if c.entry != nil {
-			s.fanout.publish(c.entry)
-		}
-	}
+	s.era = s.fanout.cut(end)
+	s.hub.all()
+	return nil
 }

@@ -12,14 +12,12 @@ import (
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // The history of a recording is its own changes, in order; once some are
 // forgotten, it says that it is not whole.
-func TestHistory(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testHistory(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	began := time.Now()
 	at := func(state classrecv1.RecordingState, after time.Duration) *storev1.Record {
 		rec := newRecord("room", "id", state)
@@ -54,9 +52,8 @@ func TestHistory(t *testing.T) {
 
 // How many recordings there are in a state is counted, through changes and
 // forgetting.
-func TestCounts(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testCounts(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	for _, state := range []classrecv1.RecordingState{starting, recording} {
 		mustAppend(t, s, newRecord("a", "id", state))
 	}

@@ -6,52 +6,36 @@ import (
 	"cmp"
 	"slices"
 	"sync"
-
-	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 )
 
-// index is the present state of all recordings, as far as the log has been
-// followed. One goroutine writes it; any may read.
+// index is what is unfinished, and who works which room, as far as the history
+// has been followed. One goroutine at a time writes it; any may read.
 type index struct {
 	mu         sync.RWMutex
 	closed     bool
 	last       uint64 // the last sequence that is in
-	entries    map[recordingKey]*Entry
-	rooms      map[roomKey]roomState
-	names      map[nameKey]*Entry
-	requests   map[nameKey][]*Entry // who holds a request id, by recording id
-	lists      map[listKey]ordered
-	urls       map[nameKey]int // how many recordings have the URL
 	unfinished map[recordingKey]*Entry
-	counts     map[StateKey]int          // of recordings
+	rooms      map[roomKey]roomState     // those of which there is something
 	reserved   map[recordingKey]struct{} // places of live recordings that are not in yet
-	forgotten  uint64                    // history up to here may be gone
-	said       uint64                    // the sequence at which that is in the log
+	live       int                       // live recordings and reserved places
+	lives      map[string]int            // the same by tenant
+	forgotten  uint64
 
 	sequenceWaits []sequenceWait // by sequence
 	entryWaits    map[recordingKey]map[*entryWait]struct{}
 }
 
 type roomState struct {
-	revision   uint64
 	live       *Entry   // nil when no class is on
 	unfinished []*Entry // replaced, never changed
 	lease      leaseGrant
 }
 
-// leaseGrant is who works a room: the last lease message of it.
+// leaseGrant is who works a room.
 type leaseGrant struct {
-	holder   string // empty: nobody
-	sequence uint64 // 0: there never was one
+	holder string // empty: nobody
+	epoch  uint64 // the sequence of the event
 }
-
-// nameKey is a name or a request id of a tenant.
-type nameKey struct{ tenant, name string }
-
-// listKey names the list of a filter; empty fields do not restrict. A
-// recording is in every list that it matches, so that each page is one
-// stretch of one list.
-type listKey struct{ tenant, room, user string }
 
 type sequenceWait struct {
 	sequence uint64
@@ -66,193 +50,86 @@ type entryWait struct {
 
 func newIndex() *index {
 	return &index{
-		entries:    make(map[recordingKey]*Entry),
-		rooms:      make(map[roomKey]roomState),
-		names:      make(map[nameKey]*Entry),
-		requests:   make(map[nameKey][]*Entry),
-		lists:      make(map[listKey]ordered),
-		urls:       make(map[nameKey]int),
 		unfinished: make(map[recordingKey]*Entry),
-		counts:     make(map[StateKey]int),
+		rooms:      make(map[roomKey]roomState),
 		reserved:   make(map[recordingKey]struct{}),
+		lives:      make(map[string]int),
 		entryWaits: make(map[recordingKey]map[*entryWait]struct{}),
 	}
 }
 
-// load takes in the last message of each recording of a log that ends at last.
-func (x *index) load(messages []message, last uint64) {
-	// By record time, each goes to the end of its lists.
-	slices.SortFunc(messages, func(a, b message) int {
-		return cmp.Or(a.cursor().compare(b.cursor()), cmp.Compare(a.sequence, b.sequence))
-	})
+// load replaces all by the state of one moment.
+func (x *index) load(last, forgotten uint64, unfinished []*Entry, leases map[roomKey]leaseGrant) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.last = last
-	for _, m := range messages {
-		x.take(m)
+	x.last, x.forgotten = last, forgotten
+	clear(x.unfinished)
+	clear(x.rooms)
+	x.live = 0
+	clear(x.lives)
+	for key := range x.reserved {
+		x.count(key.tenant, 1)
 	}
+	for room, lease := range leases {
+		x.rooms[room] = roomState{lease: lease}
+	}
+	for _, e := range unfinished {
+		x.put(e.key(), e)
+		x.wake(e.key(), e)
+	}
+	x.wake(recordingKey{}, nil)
 }
 
-// advance takes in the next message of the log.
+// advance takes in the next event.
 func (x *index) advance(m message) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.take(m)
-	x.last = m.sequence
-	x.wake(m.key, m.entry)
-}
-
-func (x *index) take(m message) {
-	if m.retention {
-		x.forgotten, x.said = max(x.forgotten, m.forgotten), max(x.said, m.sequence)
-	}
-	if m.key != (recordingKey{}) {
+	if m.lease != nil {
 		r := x.rooms[m.key.roomKey()]
-		r.revision = max(r.revision, m.sequence)
-		if m.lease != nil && m.sequence > r.lease.sequence {
-			r.lease = leaseGrant{m.lease.GetHolder(), m.sequence}
-		}
-		x.rooms[m.key.roomKey()] = r
+		r.lease = leaseGrant{m.lease.GetHolder(), m.sequence}
+		x.setRoom(m.key.roomKey(), r)
 	}
 	if m.entry != nil {
 		x.put(m.key, m.entry)
 	}
+	x.last = m.sequence
+	x.wake(m.key, m.entry)
+}
+
+func (x *index) setRoom(key roomKey, r roomState) {
+	if r.live == nil && len(r.unfinished) == 0 && r.lease.holder == "" {
+		delete(x.rooms, key)
+		return
+	}
+	x.rooms[key] = r
 }
 
 // put replaces the state of one recording.
 func (x *index) put(key recordingKey, e *Entry) {
-	old := x.entries[key]
-	if old != nil && old.Revision >= e.Revision {
-		return
+	old := x.unfinished[key]
+	r := x.rooms[key.roomKey()]
+	r.unfinished = slices.DeleteFunc(slices.Clone(r.unfinished), func(u *Entry) bool { return u == old })
+	if r.live != nil && r.live == old {
+		r.live = nil
 	}
-	x.entries[key] = e
-	if old != nil {
-		x.counts[StateKey{key.tenant, old.state()}]--
-	}
-	x.counts[StateKey{key.tenant, e.state()}]++
-	delete(x.reserved, key)
-	x.putLive(key, e)
-	x.putUnfinished(key, old, e)
-	x.putName(key, old, e)
-	x.putRequest(key, old, e)
-	x.putLists(key, old, e)
-	x.putURLs(key.tenant, old, e)
-}
-
-func (x *index) putURLs(tenant string, old, e *Entry) {
-	if old != nil {
-		for _, u := range old.Record.GetRecording().GetUrls() {
-			k := nameKey{tenant, u}
-			if x.urls[k]--; x.urls[k] == 0 {
-				delete(x.urls, k)
-			}
-		}
-	}
-	for _, u := range e.Record.GetRecording().GetUrls() {
-		x.urls[nameKey{tenant, u}]++
-	}
-}
-
-func (x *index) putUnfinished(key recordingKey, old, e *Entry) {
-	room := x.rooms[key.roomKey()]
-	room.unfinished = slices.DeleteFunc(slices.Clone(room.unfinished), func(u *Entry) bool { return u == old })
 	if isFinal(e.state()) {
 		delete(x.unfinished, key)
 	} else {
 		x.unfinished[key] = e
-		room.unfinished = append(room.unfinished, e)
+		r.unfinished = append(r.unfinished, e)
 	}
-	x.rooms[key.roomKey()] = room
-}
-
-func (x *index) putLive(key recordingKey, e *Entry) {
-	r := x.rooms[key.roomKey()]
-	switch {
-	case isLive(e.state()):
-		if r.live == nil || r.live.Revision < e.Revision {
-			r.live = e
-		}
-	case r.live != nil && r.live.Record.GetId() == key.id:
-		r.live = nil
+	if isLive(e.state()) {
+		r.live = e
+		x.count(key.tenant, 1)
 	}
-	x.rooms[key.roomKey()] = r
-}
-
-func (x *index) putName(key recordingKey, old, e *Entry) {
-	name := e.Record.GetRecording().GetName()
-	if old != nil {
-		k := nameKey{key.tenant, old.Record.GetRecording().GetName()}
-		if k.name != name && x.names[k] == old {
-			delete(x.names, k)
-		}
+	if old != nil && isLive(old.state()) {
+		x.count(key.tenant, -1)
 	}
-	k := nameKey{key.tenant, name}
-	if other := x.names[k]; name != "" && (other == nil || other.Revision < e.Revision) {
-		x.names[k] = e
+	if _, ok := x.reserved[key]; ok {
+		delete(x.reserved, key)
+		x.count(key.tenant, -1)
 	}
-}
-
-// heldRequest returns the request id that e holds: a start that failed before
-// it had a name frees its own.
-func heldRequest(e *Entry) string {
-	if e.state() == classrecv1.RecordingState_RECORDING_STATE_FAILED && e.Record.GetRecording().GetName() == "" {
-		return ""
-	}
-	return e.Record.GetRequestId()
-}
-
-func (x *index) putRequest(key recordingKey, old, e *Entry) {
-	if old != nil {
-		if id := heldRequest(old); id != "" {
-			k := nameKey{key.tenant, id}
-			x.requests[k] = slices.DeleteFunc(x.requests[k], func(h *Entry) bool { return h == old })
-			if len(x.requests[k]) == 0 {
-				delete(x.requests, k)
-			}
-		}
-	}
-	if id := heldRequest(e); id != "" {
-		k := nameKey{key.tenant, id}
-		holders := x.requests[k]
-		i, _ := slices.BinarySearchFunc(holders, e, func(a, b *Entry) int {
-			return cmp.Or(cmp.Compare(a.Record.GetId(), b.Record.GetId()),
-				cmp.Compare(a.Record.GetRecording().GetRoom(), b.Record.GetRecording().GetRoom()))
-		})
-		x.requests[k] = slices.Insert(holders, i, e)
-	}
-}
-
-// listKeys returns the lists that e is in, each once.
-func listKeys(key recordingKey, e *Entry) []listKey {
-	if e == nil || e.Record.GetRecording().GetName() == "" {
-		return nil
-	}
-	keys := []listKey{{key.tenant, "", ""}, {key.tenant, key.room, ""}}
-	add := func(user string) {
-		if k := (listKey{key.tenant, "", user}); user != "" && !slices.Contains(keys, k) {
-			keys = append(keys, k, listKey{key.tenant, key.room, user})
-		}
-	}
-	add(e.Record.GetRecording().GetUserId())
-	for _, f := range e.Record.GetRecording().GetFiles() {
-		add(f.GetUserId())
-	}
-	return keys
-}
-
-func (x *index) putLists(key recordingKey, old, e *Entry) {
-	keys := listKeys(key, e)
-	moved := old != nil && CursorOf(old) != CursorOf(e)
-	for _, k := range listKeys(key, old) {
-		if moved || !slices.Contains(keys, k) {
-			if x.lists[k] = x.lists[k].remove(old); len(x.lists[k]) == 0 {
-				delete(x.lists, k)
-			}
-		}
-	}
-	for _, k := range keys {
-		x.lists[k] = x.lists[k].put(e)
-	}
+	x.setRoom(key.roomKey(), r)
 }
 
 // wake ends the waits that are over.
@@ -308,46 +185,17 @@ func (x *index) lastSequence() uint64 {
 	return x.last
 }
 
-// retention returns the sequence up to which history may be gone, and the one
-// at which that is in the log.
-func (x *index) retention() (forgotten, said uint64) {
+func (x *index) room(key roomKey) roomState {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.forgotten, x.said
+	return x.rooms[key]
 }
 
-// room returns the room's revision and its live recording, nil if none.
-func (x *index) room(key roomKey) (revision uint64, live *Entry) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	r := x.rooms[key]
-	return r.revision, r.live
-}
-
-// lease returns who works the room, and the room's revision at that moment.
-func (x *index) lease(key roomKey) (grant leaseGrant, revision uint64) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	r := x.rooms[key]
-	return r.lease, r.revision
-}
-
+// get returns an unfinished recording; nil for any other.
 func (x *index) get(key recordingKey) *Entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.entries[key]
-}
-
-func (x *index) byName(key nameKey) *Entry {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.names[key]
-}
-
-func (x *index) knowsURL(key nameKey) bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.urls[key] > 0
+	return x.unfinished[key]
 }
 
 // snapshot returns the last sequence and, of that moment, all live recordings
@@ -370,22 +218,6 @@ func (x *index) snapshot(f WatchFilter) (last uint64, live []*Entry) {
 	return x.last, live
 }
 
-func (x *index) byRequest(key nameKey) *Entry {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	holders := x.requests[key]
-	if len(holders) == 0 {
-		return nil
-	}
-	return holders[len(holders)-1]
-}
-
-func (x *index) unfinishedIn(room roomKey) []*Entry {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.rooms[room].unfinished
-}
-
 func (x *index) allUnfinished() []*Entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -395,12 +227,6 @@ func (x *index) allUnfinished() []*Entry {
 	}
 	slices.SortFunc(all, func(a, b *Entry) int { return cmp.Compare(a.Revision, b.Revision) })
 	return all
-}
-
-func (x *index) list(tenant string, f Filter, after Cursor, limit int) ([]*Entry, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.lists[listKey{tenant, f.Room, f.UserID}].page(after, f.RecordTime, f.Visible, limit)
 }
 
 // waitSequence returns a channel that is closed when the sequence is in, or
@@ -420,17 +246,15 @@ func (x *index) waitSequence(sequence uint64) <-chan struct{} {
 	return w.done
 }
 
-// waitEntry registers a wait for the recording; nil if there is none.
+// waitEntry registers a wait for the recording, from its next change on, or
+// from now where it is unfinished.
 func (x *index) waitEntry(key recordingKey, until func(*Entry) bool) *entryWait {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e := x.entries[key]
-	if e == nil {
-		return nil
-	}
 	w := &entryWait{until: until, done: make(chan struct{})}
+	e := x.unfinished[key]
 	switch {
-	case until(e):
+	case e != nil && until(e):
 		w.found = e
 		close(w.done)
 	case x.closed:
@@ -449,4 +273,11 @@ func (x *index) leave(key recordingKey, w *entryWait) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.forget(key, w)
+}
+
+// forgot takes in up to where events are forgotten.
+func (x *index) forgot(upTo uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.forgotten = max(x.forgotten, upTo)
 }

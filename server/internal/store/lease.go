@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -51,9 +52,9 @@ type Lease struct {
 	clean    uint64
 	takeover bool
 
-	// Guarded by leases.mu. The token is the sequence of the grant in the log:
-	// the lease is lost as soon as the room's last grant is another. It is 0
-	// until the lease is granted, and always when the log is embedded.
+	// Guarded by leases.mu. The token is the epoch of the grant: the lease is
+	// lost as soon as the room has another. It is 0 until the lease is granted,
+	// and always with SQLite.
 	token    uint64
 	released bool
 }
@@ -64,14 +65,13 @@ type leases struct {
 	held map[roomKey]*Lease
 }
 
-// Acquire makes this process the one that works the room. Nothing is written
-// when the log is embedded: the lock of its directory is the lease of every
-// room. In a cluster it is one write to the log.
+// Acquire makes this process the one that works the room. With SQLite nothing
+// is written: the lock of the directory is the lease of every room. Where
+// several processes share the database, it is one change.
 //
 // Errors: ErrLeased when a living replica holds it, or another caller in this
-// process does; ErrConflict when the room moved meanwhile: look again;
-// ErrInvalid; ErrUnavailable, and ctx's error. After the last two the grant
-// may have been stored; to acquire again is right.
+// process does; ErrInvalid; ErrUnavailable, and ctx's error. After the last two
+// the grant may have been stored; to acquire again is right.
 func (s *Store) Acquire(ctx context.Context, tenant, room string) (*Lease, error) {
 	l := &Lease{store: s, room: roomKey{tenant, room}, clean: s.opened}
 	if err := checkRoom(tenant, room); err != nil {
@@ -93,7 +93,7 @@ func (s *Store) Acquire(ctx context.Context, tenant, room string) (*Lease, error
 	return l, nil
 }
 
-// State tells what the lease is worth now. It costs no message.
+// State returns what the lease is worth now. It asks nobody.
 func (l *Lease) State() LeaseState {
 	token, released := l.granted()
 	if released || l.store.lifetime.Err() != nil {
@@ -102,7 +102,14 @@ func (l *Lease) State() LeaseState {
 	if l.store.cluster == nil {
 		return Held
 	}
-	return l.store.cluster.state(l.room, token)
+	switch last := l.store.index.room(l.room).lease; {
+	case token == 0 || last.epoch != token:
+		return Lost
+	case !l.store.cluster.presence.valid():
+		return Suspended
+	default:
+		return Held
+	}
 }
 
 func (l *Lease) granted() (token uint64, released bool) {
@@ -111,21 +118,19 @@ func (l *Lease) granted() (token uint64, released bool) {
 	return l.token, l.released
 }
 
-// Resumed tells whether another process, or an earlier life of this one, may
+// Resumed reports whether another process, or an earlier life of this one, may
 // have acted on e before this lease was got: then look what there is before
 // anything is done again.
 func (l *Lease) Resumed(e *Entry) bool { return l.takeover || e.Revision <= l.clean }
 
-// Release gives the room back; in a cluster it is one write. A lease that is
-// lost already is released without a word.
+// Release gives the room back; where several processes share the database, it is
+// one change. A lease that is lost already is released without a word.
 //
-// Errors: ErrConflict when the room moved meanwhile: the lease is still ours,
-// look again whether it is needed; ErrUnavailable, and ctx's error, after which
-// it may have been released: State tells.
+// Errors: ErrUnavailable, and ctx's error, after which it may have been released:
+// State tells.
 func (l *Lease) Release(ctx context.Context) error {
 	if l.State() != Lost && l.store.cluster != nil {
-		err := l.store.cluster.free(ctx, l)
-		if err != nil && !errors.Is(err, ErrFenced) {
+		if err := l.store.cluster.free(ctx, l); err != nil && !errors.Is(err, ErrFenced) {
 			return fmt.Errorf("release room: %w", err)
 		}
 	}
@@ -133,40 +138,14 @@ func (l *Lease) Release(ctx context.Context) error {
 	return nil
 }
 
-// AppendAs is [Store.Append] by the worker of the room that holds l.
-//
-// Errors: ErrFenced, which wraps nothing else, when the lease is lost: nothing
-// was stored. Otherwise those of Append; a lease that is suspended may still
-// append, as long as nobody has taken it over.
-func (s *Store) AppendAs(ctx context.Context, l *Lease, rec *storev1.Record, roomRevision uint64) (*Entry, error) {
-	call, err := newAppendCall(ctx, rec, roomRevision)
-	if err != nil {
-		return nil, fmt.Errorf("append: %w", err)
-	}
-	if l.store != s || l.room != call.key.roomKey() {
-		return nil, fmt.Errorf("append: %w: the lease is of another room", ErrInvalid)
-	}
-	call.lease = l
-	e, err := s.append(ctx, call)
-	if err != nil {
-		if errors.Is(err, ErrConflict) && s.lifetime.Err() == nil && l.State() == Lost {
-			return nil, ErrFenced // by what made the room move
-		}
-		if errors.Is(err, ErrFenced) {
-			return nil, ErrFenced
-		}
-		return nil, fmt.Errorf("append: %w", err)
-	}
-	return e, nil
-}
-
 // Holder returns the replica that holds the room's lease, and whether it is
-// alive as far as is known here; "" when the lease is free. With the embedded
-// log it is this process, for the rooms it has acquired.
+// alive as far as is known here; "" when the lease is free. With SQLite it is
+// this process, for the rooms it has acquired.
 func (s *Store) Holder(tenant, room string) (replica string, alive bool) {
 	key := roomKey{tenant, room}
 	if s.cluster != nil {
-		return s.cluster.holder(key)
+		replica = s.index.room(key).lease.holder
+		return replica, replica != "" && s.cluster.presence.isAlive(replica)
 	}
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
@@ -184,7 +163,7 @@ func (s *Store) ReplicaID() string { return s.cfg.ReplicaID }
 func (t *leases) reserve(l *Lease) bool {
 	t.mu.Lock()
 	old := t.held[l.room]
-	pending := old != nil && old.token == 0
+	pending := old != nil && l.store.cluster != nil && old.token == 0
 	t.mu.Unlock()
 	if old != nil && (pending || old.State() != Lost) {
 		return false
@@ -208,31 +187,59 @@ func (t *leases) drop(l *Lease) {
 	}
 }
 
-// leaseID is the last token of the subject of a room's leases; no recording
-// has this id.
-const leaseID = "lease"
-
-// leaseMessage encodes who holds the room from now on.
-func leaseMessage(room roomKey, holder string) ([]byte, error) {
-	return proto.Marshal(&storev1.Lease{
-		Tenant: room.tenant,
-		Room:   room.room,
-		Holder: holder,
-		Time:   timestamppb.Now(),
+// grant makes l's room ours, if it is nobody's, or of a replica that is dead by
+// the clock of the database.
+func (c *cluster) grant(ctx context.Context, l *Lease) error {
+	if !c.presence.valid() {
+		return fmt.Errorf("%w: this replica is not known to be alive", ErrUnavailable)
+	}
+	return c.submit(ctx, func(b *batch) error {
+		var owner string
+		var epoch uint64
+		err := b.row([]any{&owner, &epoch}, selectRoom, l.room.tenant, l.room.room)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if owner != "" && owner != c.cfg.ReplicaID {
+			var until int64
+			err := b.row([]any{&until}, `SELECT until FROM replica WHERE id = $1`, owner)
+			if err == nil && until > b.now {
+				return fmt.Errorf("%w by replica %s", ErrLeased, owner)
+			} else if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+		l.clean, l.takeover = epoch, owner != ""
+		token, err := b.lease(l.room, c.cfg.ReplicaID)
+		c.leases.mu.Lock()
+		defer c.leases.mu.Unlock()
+		l.token = token
+		return err
 	})
 }
 
-// decodeLease makes sense of a lease message.
-func decodeLease(key recordingKey, data []byte) (*storev1.Lease, error) {
-	lease := new(storev1.Lease)
-	if err := proto.Unmarshal(data, lease); err != nil {
-		return nil, err
+// free makes l's room nobody's.
+func (c *cluster) free(ctx context.Context, l *Lease) error {
+	return c.submit(ctx, func(b *batch) error {
+		if err := b.fence(l); err != nil {
+			return err
+		}
+		_, err := b.lease(l.room, "")
+		return err
+	})
+}
+
+// lease stores who works a room from now on.
+func (b *batch) lease(room roomKey, holder string) (epoch uint64, err error) {
+	lease := &storev1.Lease{Tenant: room.tenant, Room: room.room, Holder: holder, Time: timestamppb.New(time.UnixMicro(b.now))}
+	body, err := proto.Marshal(lease)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if lease.GetTenant() != key.tenant || lease.GetRoom() != key.room {
-		return nil, fmt.Errorf("%w: the lease does not belong to its subject", ErrInvalid)
+	if epoch, err = b.event(recordingKey{tenant: room.tenant, room: room.room}, body, message{lease: lease}); err != nil {
+		return 0, err
 	}
-	if holder := lease.GetHolder(); holder != "" && !isToken(holder) {
-		return nil, fmt.Errorf("%w: a lease of replica %q", ErrInvalid, holder)
-	}
-	return lease, nil
+	_, err = b.exec(`INSERT INTO room (tenant, room, owner, epoch) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant, room) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch`, room.tenant, room.room, holder, epoch)
+	return epoch, err
 }

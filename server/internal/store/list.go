@@ -4,7 +4,10 @@ package store
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Filter says which recordings List returns. Empty fields do not restrict.
@@ -16,7 +19,11 @@ type Filter struct {
 	UserID string
 	// RecordTime, in Unix seconds: only those that began in this second.
 	RecordTime int64
-	// Visible: only of rooms for which it is true. nil: of all.
+	// Rooms: only of these; nil: of all. A list of few rooms costs no more for
+	// the recordings of others.
+	Rooms []string
+	// Visible: only of rooms for which it is true. nil: of all. What is passed
+	// over is read all the same.
 	Visible func(room string) bool
 }
 
@@ -28,7 +35,7 @@ type Cursor struct {
 	ID      string
 }
 
-// IsZero tells whether c is the beginning.
+// IsZero reports whether c is the beginning.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
 // CursorOf returns the place right after e.
@@ -41,85 +48,156 @@ func (c Cursor) compare(d Cursor) int {
 	return cmp.Or(cmp.Compare(c.Seconds, d.Seconds), cmp.Compare(c.Nanos, d.Nanos), cmp.Compare(c.ID, d.ID))
 }
 
-// ordered holds entries by record time, then id, oldest first: new ones mostly
-// go to the end. No two have the same place.
-type ordered []*Entry
-
-func (o ordered) search(c Cursor) (int, bool) {
-	return slices.BinarySearchFunc(o, c, func(e *Entry, c Cursor) int { return CursorOf(e).compare(c) })
-}
-
-// put adds e, or replaces the entry at e's place.
-func (o ordered) put(e *Entry) ordered {
-	c := CursorOf(e)
-	if len(o) == 0 || CursorOf(o[len(o)-1]).compare(c) < 0 {
-		return append(o, e)
-	}
-	i, found := o.search(c)
-	if found {
-		o[i] = e
-		return o
-	}
-	return slices.Insert(o, i, e)
-}
-
-// remove removes the entry at e's place.
-func (o ordered) remove(e *Entry) ordered {
-	i, found := o.search(CursorOf(e))
-	if !found {
-		return o
-	}
-	return slices.Delete(o, i, i+1)
-}
-
-// page returns at most limit entries, newest first, beginning after the cursor
-// and restricted to one second unless second is 0 and to visible rooms unless
-// visible is nil, and whether there are more.
-func (o ordered) page(after Cursor, second int64, visible func(string) bool, limit int) (page []*Entry, more bool) {
-	low, high := 0, len(o)
-	if second != 0 {
-		low, _ = o.search(Cursor{Seconds: second})
-		high, _ = o.search(Cursor{Seconds: second + 1})
-	}
-	if !after.IsZero() {
-		i, _ := o.search(after)
-		high = min(high, i)
-	}
-	if high <= low {
-		return nil, false
-	}
-	if visible != nil {
-		for i := high - 1; i >= low; i-- {
-			if !visible(o[i].Record.GetRecording().GetRoom()) {
-				continue
-			}
-			if len(page) == limit {
-				return page, true
-			}
-			page = append(page, o[i])
-		}
-		return page, false
-	}
-	n := min(limit, high-low)
-	page = make([]*Entry, n)
-	for i := range page {
-		page[i] = o[high-1-i]
-	}
-	return page, high-n > low
-}
+// listChunk is how many rows are looked at at a time for those that are visible.
+const listChunk = 1000
 
 // List returns at most limit recordings of the tenant, newest first by record
 // time and then id, those without a record time last; where to go on; and
 // whether there are more. Only recordings that have a name are listed. A
-// change while paging moves no other recording. It costs the page, not the
-// list; with [Filter.Visible], what is passed over too.
-func (s *Store) List(tenant string, f Filter, after Cursor, limit int) (page []*Entry, next Cursor, more bool) {
+// change while paging moves no other recording. What is damaged is listed as an
+// Entry that is Damaged.
+//
+// Errors: ErrUnavailable; ErrDataLoss when the list itself is damaged; ctx's.
+func (s *Store) List(ctx context.Context, tenant string, f Filter, after Cursor, limit int) (page []*Entry, next Cursor, more bool, err error) {
 	if limit <= 0 {
-		return nil, after, false
+		return nil, after, false, nil
 	}
-	page, more = s.index.list(tenant, f, after, limit)
+	asking, done := s.asking(ctx)
+	defer done()
+	page, err = s.list(asking, tenant, f, after, limit+1)
+	if err != nil {
+		return nil, after, false, s.because(ctx, fmt.Errorf("list recordings: %w", err))
+	}
+	if more = len(page) > limit; more {
+		page = page[:limit]
+	}
 	if len(page) == 0 {
-		return nil, after, false
+		return nil, after, false, nil
 	}
-	return page, CursorOf(page[len(page)-1]), more
+	for i, e := range page {
+		if e.Damaged {
+			page[i] = s.restore(asking, e)
+		}
+	}
+	return page, CursorOf(page[len(page)-1]), more, nil
+}
+
+func (s *Store) list(ctx context.Context, tenant string, f Filter, after Cursor, limit int) ([]*Entry, error) {
+	switch {
+	case f.Room != "" && (f.Visible != nil && !f.Visible(f.Room) || f.Rooms != nil && !slices.Contains(f.Rooms, f.Room)):
+		return nil, nil
+	case f.Room == "" && f.Rooms != nil && f.UserID == "":
+		return s.listRooms(ctx, tenant, f, after, limit)
+	case f.Room == "" && (f.Visible != nil || f.Rooms != nil):
+		return s.listVisible(ctx, tenant, f, after, limit)
+	}
+	q := listQuery(tenant, f, after)
+	return s.entries(ctx, "SELECT "+q.prefixed(recordingColumns)+q.text(limit), q.args)
+}
+
+func (s *Store) entries(ctx context.Context, query string, args []any) (found []*Entry, err error) {
+	err = s.db.query(ctx, func(row scanner) error {
+		e, err := scanRecording(row)
+		found = append(found, e)
+		return err
+	}, query, args...)
+	return found, err
+}
+
+// listRooms merges the lists of some rooms.
+func (s *Store) listRooms(ctx context.Context, tenant string, f Filter, after Cursor, limit int) (all []*Entry, err error) {
+	for _, room := range f.Rooms {
+		one := f
+		one.Room = room
+		found, err := s.list(ctx, tenant, one, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	slices.SortFunc(all, func(a, b *Entry) int { return CursorOf(b).compare(CursorOf(a)) })
+	return all[:min(limit, len(all))], nil
+}
+
+// listVisible looks through the list for what is visible, and reads only that.
+func (s *Store) listVisible(ctx context.Context, tenant string, f Filter, after Cursor, limit int) (all []*Entry, err error) {
+	visible := func(room string) bool {
+		return (f.Visible == nil || f.Visible(room)) && (f.Rooms == nil || slices.Contains(f.Rooms, room))
+	}
+	for len(all) < limit {
+		var chosen []recordingKey
+		n := 0
+		q := listQuery(tenant, f, after)
+		err := s.db.query(ctx, func(row scanner) error {
+			n++
+			key := recordingKey{tenant: tenant}
+			if err := row.Scan(&after.Seconds, &after.Nanos, &after.ID, &key.room); err != nil {
+				return failed(err)
+			}
+			if key.id = after.ID; visible(key.room) {
+				chosen = append(chosen, key)
+			}
+			return nil
+		}, "SELECT "+q.prefixed("seconds, nanos, id, room")+q.text(listChunk), q.args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range chosen[:min(len(chosen), limit-len(all))] {
+			found, err := s.entries(ctx, selectRecording, []any{key.tenant, key.room, key.id})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, found...)
+		}
+		if n < listChunk {
+			break
+		}
+	}
+	return all, nil
+}
+
+// query is the part of a SELECT after its columns.
+type query struct {
+	from, prefix string // the table whose order it is, and its name in front of columns
+	where        []string
+	args         []any
+}
+
+func listQuery(tenant string, f Filter, after Cursor) *query {
+	q := &query{from: "recording r", prefix: "r."}
+	if f.UserID != "" {
+		q.from = "recording_user u JOIN recording r ON r.tenant = u.tenant AND r.room = u.room AND r.id = u.id"
+		q.prefix = "u."
+		q.and("u.user_id = $", userKey(f.UserID))
+	} else {
+		q.where = append(q.where, "r.name <> ''")
+	}
+	q.and(q.prefix+"tenant = $", tenant)
+	if f.Room != "" {
+		q.and(q.prefix+"room = $", f.Room)
+	}
+	if f.RecordTime != 0 {
+		q.and(q.prefix+"seconds = $", f.RecordTime)
+	}
+	if !after.IsZero() {
+		q.args = append(q.args, after.Seconds, after.Nanos, after.ID)
+		n := len(q.args)
+		q.where = append(q.where, fmt.Sprintf("(%[1]sseconds, %[1]snanos, %[1]sid) < ($%[2]d, $%[3]d, $%[4]d)", q.prefix, n-2, n-1, n))
+	}
+	return q
+}
+
+func (q *query) and(condition string, arg any) {
+	q.args = append(q.args, arg)
+	q.where = append(q.where, fmt.Sprintf("%s%d", condition, len(q.args)))
+}
+
+// prefixed returns columns of table recording for the SELECT.
+func (q *query) prefixed(columns string) string {
+	return "r." + strings.ReplaceAll(columns, ", ", ", r.")
+}
+
+func (q *query) text(limit int) string {
+	return fmt.Sprintf(" FROM %s WHERE %s ORDER BY %[3]sseconds DESC, %[3]snanos DESC, %[3]sid DESC LIMIT %[4]d",
+		q.from, strings.Join(q.where, " AND "), q.prefix, limit)
 }

@@ -15,7 +15,6 @@ import (
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // listModel says what List has to return, by looking at everything.
@@ -30,6 +29,7 @@ func (m listModel) list(f store.Filter) []string {
 			users = append(users, file.GetUserId())
 		}
 		if rec.GetName() != "" && (f.Room == "" || rec.GetRoom() == f.Room) &&
+			(f.Visible == nil || f.Visible(rec.GetRoom())) && (f.Rooms == nil || slices.Contains(f.Rooms, rec.GetRoom())) &&
 			(f.UserID == "" || slices.Contains(users, f.UserID)) &&
 			(f.RecordTime == 0 || rec.GetRecordTime().GetSeconds() == f.RecordTime) {
 			all = append(all, r)
@@ -68,9 +68,8 @@ func change(t *rapid.T, tenantName string) *storev1.Record {
 	return rec
 }
 
-func TestList_PagesAreAsTheModelSays(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testList_PagesAreAsTheModelSays(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	var checks atomic.Int64
 	rapid.Check(t, func(rt *rapid.T) {
 		tenantName := fmt.Sprint("t", checks.Add(1)) // each has a list of its own
@@ -85,6 +84,8 @@ func TestList_PagesAreAsTheModelSays(t *testing.T) {
 		filter := store.Filter{
 			Room:       rapid.SampledFrom([]string{"", "a", "b", "none"}).Draw(rt, "of room"),
 			UserID:     rapid.SampledFrom([]string{"", "u", "v", "none"}).Draw(rt, "of user"),
+			Visible:    rapid.SampledFrom([]func(string) bool{nil, nil, func(room string) bool { return room != "b" }}).Draw(rt, "visible"),
+			Rooms:      rapid.SampledFrom([][]string{nil, nil, {"c", "a"}}).Draw(rt, "only"),
 			RecordTime: rapid.SampledFrom([]int64{0, 0, 3}).Draw(rt, "of time"),
 		}
 		want := model.list(filter)
@@ -92,7 +93,11 @@ func TestList_PagesAreAsTheModelSays(t *testing.T) {
 		var got []string
 		for cursor, more := (store.Cursor{}), true; more; {
 			var page []*store.Entry
-			page, cursor, more = s.List(tenantName, filter, cursor, limit)
+			var err error
+			page, cursor, more, err = s.List(t.Context(), tenantName, filter, cursor, limit)
+			if err != nil {
+				rt.Fatal(err)
+			}
 			if len(page) > limit || more && len(page) < limit {
 				rt.Fatalf("a page of %d with limit %d, more: %v", len(page), limit, more)
 			}
@@ -112,29 +117,28 @@ func TestList_PagesAreAsTheModelSays(t *testing.T) {
 	})
 }
 
-func TestList_Edges(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
-	if page, _, more := s.List(tenant, store.Filter{}, store.Cursor{}, 10); len(page) != 0 || more {
+func testList_Edges(t *testing.T, open opener) {
+	s := open(t, store.Config{})
+	if page, _, more, _ := s.List(t.Context(), tenant, store.Filter{}, store.Cursor{}, 10); len(page) != 0 || more {
 		t.Fatal("an empty store lists something")
 	}
 	mustAppend(t, s, newRecord("room", "id", starting))
 	mustAppend(t, s, newRecord("room", "id", failed))
-	if page, _, _ := s.List(tenant, store.Filter{}, store.Cursor{}, 10); len(page) != 0 {
+	if page, _, _, _ := s.List(t.Context(), tenant, store.Filter{}, store.Cursor{}, 10); len(page) != 0 {
 		t.Fatal("a start that failed is listed")
 	}
 	mustAppend(t, s, newRecord("room", "id2", available))
-	if page, _, more := s.List(tenant, store.Filter{}, store.Cursor{}, 0); len(page) != 0 || more {
+	if page, _, more, _ := s.List(t.Context(), tenant, store.Filter{}, store.Cursor{}, 0); len(page) != 0 || more {
 		t.Fatal("limit 0 lists something")
 	}
-	if page, _, _ := s.List("other", store.Filter{}, store.Cursor{}, 10); len(page) != 0 {
+	if page, _, _, _ := s.List(t.Context(), "other", store.Filter{}, store.Cursor{}, 10); len(page) != 0 {
 		t.Fatal("another tenant sees it")
 	}
-	page, next, more := s.List(tenant, store.Filter{}, store.Cursor{}, 1)
+	page, next, more, _ := s.List(t.Context(), tenant, store.Filter{}, store.Cursor{}, 1)
 	if len(page) != 1 || more || next != store.CursorOf(page[0]) {
 		t.Fatalf("page %v, next %v, more %v", page, next, more)
 	}
-	if page, _, _ := s.List(tenant, store.Filter{}, next, 1); len(page) != 0 {
+	if page, _, _, _ := s.List(t.Context(), tenant, store.Filter{}, next, 1); len(page) != 0 {
 		t.Fatal("it is listed after itself")
 	}
 }

@@ -6,14 +6,12 @@ import (
 	"testing"
 
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 // What does not concern a watcher passes it, so that it can resume after that
 // has been forgotten; what it has not read does not.
-func TestWatcher_Passed(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatcher_Passed(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	mine := mustAppend(t, s, newRecord("room", "id", available))
 	w := mustWatch(t, s, store.WatchFilter{Tenant: tenant, Room: "room"}, 0)
 	waitFor(t, func() bool { return len(w.C()) == 1 })

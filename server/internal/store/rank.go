@@ -10,7 +10,7 @@ import (
 // Rank returns this replica's place among the living ones for the room, 0 is
 // the first: who should work it when nobody does. All replicas that hear of
 // the same others agree; one that comes or goes moves only the rooms that it
-// is first for (rendezvous hashing). With the embedded log it is 0.
+// is first for (rendezvous hashing). With SQLite it is 0.
 func (s *Store) Rank(tenant, room string) int {
 	if s.cluster == nil {
 		return 0
@@ -18,7 +18,7 @@ func (s *Store) Rank(tenant, room string) int {
 	key := roomKey{tenant, room}
 	own := weight(key, s.cfg.ReplicaID)
 	rank := 0
-	for _, replica := range s.cluster.presence.living() {
+	for _, replica := range s.cluster.presence.all() {
 		if weight(key, replica) > own {
 			rank++
 		}

@@ -2,9 +2,7 @@
 
 package store
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // FullError means that as many recordings are live as may be.
 type FullError struct {
@@ -23,12 +21,12 @@ func (e *FullError) Error() string {
 }
 
 // Reserve takes a place among the live recordings, of the tenant and of all, for
-// one that is about to be appended; 0 is no bound. The count is of the log, and so
-// of all replicas, and of the places that this process has reserved: in one
-// process, no more recordings become live by reserved places than there may be.
-// From when the recording is in the index, itself counts instead of the place.
-// release gives a place back that was not used; it may be called after the Append
-// in any case, and has to be.
+// one that is about to be appended; 0 is no bound. The count is of all replicas,
+// and of the places that this process has reserved: in one process, no more
+// recordings become live by reserved places than there may be. As soon as the
+// recording is visible, it counts itself instead of the place. release gives a
+// place back that was not used; it may be called after the Append in any case,
+// and has to be.
 //
 // Errors: *FullError.
 func (s *Store) Reserve(tenant, room, id string, ofTenant, ofAll int) (release func(), err error) {
@@ -39,7 +37,7 @@ func (s *Store) Reserve(tenant, room, id string, ofTenant, ofAll int) (release f
 	return func() { s.index.unreserve(key) }, nil
 }
 
-// Full tells what Reserve would.
+// Full returns the error that Reserve would.
 func (s *Store) Full(tenant string, ofTenant, ofAll int) error {
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
@@ -52,8 +50,9 @@ func (x *index) reserve(key recordingKey, ofTenant, ofAll int) error {
 	if err := x.full(key.tenant, ofTenant, ofAll); err != nil {
 		return err
 	}
-	if x.entries[key] == nil {
+	if x.unfinished[key] == nil {
 		x.reserved[key] = struct{}{}
+		x.count(key.tenant, 1)
 	}
 	return nil
 }
@@ -61,33 +60,26 @@ func (x *index) reserve(key recordingKey, ofTenant, ofAll int) error {
 func (x *index) unreserve(key recordingKey) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.reserved, key)
+	if _, ok := x.reserved[key]; ok {
+		delete(x.reserved, key)
+		x.count(key.tenant, -1)
+	}
+}
+
+// count counts live recordings and reserved places. The index is locked.
+func (x *index) count(tenant string, n int) {
+	x.live += n
+	if x.lives[tenant] += n; x.lives[tenant] == 0 {
+		delete(x.lives, tenant)
+	}
 }
 
 // full compares what is live and reserved with its bounds. The index is locked.
 func (x *index) full(tenant string, ofTenant, ofAll int) error {
-	if ofTenant <= 0 && ofAll <= 0 {
-		return nil
-	}
-	here, all := 0, len(x.reserved)
-	for key := range x.reserved {
-		if key.tenant == tenant {
-			here++
-		}
-	}
-	for key, n := range x.counts {
-		if !isLive(key.State) {
-			continue
-		}
-		all += n
-		if key.Tenant == tenant {
-			here += n
-		}
-	}
 	switch {
-	case ofTenant > 0 && here >= ofTenant:
+	case ofTenant > 0 && x.lives[tenant] >= ofTenant:
 		return &FullError{Max: ofTenant, OfTenant: true}
-	case ofAll > 0 && all >= ofAll:
+	case ofAll > 0 && x.live >= ofAll:
 		return &FullError{Max: ofAll}
 	}
 	return nil

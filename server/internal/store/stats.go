@@ -4,8 +4,6 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"time"
 
 	classrecv1 "github.com/classrec/classrec/gen/go/classrec/v1"
@@ -17,77 +15,65 @@ type StateKey struct {
 	State  classrecv1.RecordingState
 }
 
-// Counts returns how many recordings there are, by tenant and state. The log is
-// shared: every replica returns the same.
+// Counts returns how many recordings there are, by tenant and state; of all
+// replicas the same. It is empty when the database cannot be read within a
+// second.
 func (s *Store) Counts() map[StateKey]int {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	return maps.Clone(s.index.counts)
-}
-
-// LogState is how the stream does that keeps the log.
-type LogState struct {
-	Bytes, Messages             uint64
-	FirstSequence, LastSequence uint64
-	// Healthy: the server that keeps it would take a change.
-	Healthy bool
-	// Clustered: the stream is kept by a NATS cluster; the rest is of that.
-	Clustered bool
-	// HasLeader: writes are taken.
-	HasLeader bool
-	// Current, Lagging and Offline are how many of the stream's servers are up to
-	// date (the leader among them), behind, and away.
-	Current, Lagging, Offline int
-	// MaxLag is by how many operations the server that is furthest behind is so.
-	MaxLag uint64
-}
-
-// LogState asks how the stream does.
-//
-// Errors: ErrUnavailable when nobody answers within ctx.
-func (s *Store) LogState(ctx context.Context) (LogState, error) {
-	if s.lifetime.Err() != nil {
-		return LogState{}, errClosed()
-	}
-	info, err := s.stream.Info(ctx)
-	if err != nil {
-		return LogState{}, fmt.Errorf("%w: ask for the state of the log: %w", ErrUnavailable, err)
-	}
-	state := LogState{
-		Bytes: info.State.Bytes, Messages: info.State.Msgs,
-		FirstSequence: info.State.FirstSeq, LastSequence: info.State.LastSeq,
-		HasLeader: true, Healthy: true,
-	}
-	if s.server != nil {
-		state.Healthy = s.server.health() == nil
-	}
-	if s.cluster == nil || info.Cluster == nil {
-		return state, nil
-	}
-	state.Clustered, state.HasLeader = true, info.Cluster.Leader != ""
-	state.Healthy = state.HasLeader
-	if state.HasLeader {
-		state.Current++
-	}
-	for _, peer := range info.Cluster.Replicas {
-		state.MaxLag = max(state.MaxLag, peer.Lag)
-		switch {
-		case peer.Offline:
-			state.Offline++
-		case peer.Current:
-			state.Current++
-		default:
-			state.Lagging++
+	ctx, cancel := context.WithTimeout(s.lifetime, time.Second)
+	defer cancel()
+	counts := make(map[StateKey]int)
+	err := s.db.query(ctx, func(row scanner) error {
+		var key StateKey
+		var n int
+		if err := row.Scan(&key.Tenant, &key.State, &n); err != nil {
+			return failed(err)
 		}
+		counts[key] = n
+		return nil
+	}, `SELECT tenant, state, n FROM tally WHERE n > 0`)
+	if err != nil {
+		return map[StateKey]int{}
 	}
-	return state, nil
+	return counts
 }
 
-// Failing returns what [Store.Append] has last failed with, an ErrUnavailable, if
-// that was since a time and none has succeeded after it.
-func (s *Store) Failing(since time.Time) error {
-	if time.Unix(0, s.failedAt.Load()).Before(since) {
-		return nil
+// State is how the database does.
+type State struct {
+	// Bytes is what it takes: of SQLite the pages in use, of PostgreSQL the
+	// whole database.
+	Bytes uint64
+	// FirstSequence is the oldest event that is kept, LastSequence the newest.
+	FirstSequence, LastSequence uint64
+	// Writable: it would take a change.
+	Writable bool
+	// Shared: several processes may use it, of which Replicas are alive.
+	Shared   bool
+	Replicas int
+}
+
+// State asks how the database does.
+//
+// Errors: ErrUnavailable when it does not answer within ctx.
+func (s *Store) State(ctx context.Context) (State, error) {
+	if s.lifetime.Err() != nil {
+		return State{}, errClosed()
 	}
-	return s.Err()
+	asking, done := s.asking(ctx)
+	defer done()
+	p, err := s.progress(asking)
+	if err != nil {
+		return State{}, s.because(ctx, err)
+	}
+	state := State{FirstSequence: min(p.forgotten+1, p.last), LastSequence: p.last, Writable: true}
+	if s.cluster == nil {
+		err = s.db.row(asking, []any{&state.Bytes}, `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`)
+		return state, s.because(ctx, err)
+	}
+	state.Shared, state.Replicas = true, len(s.cluster.presence.all())
+	var standby bool
+	if err := s.db.row(asking, []any{&standby}, `SELECT pg_is_in_recovery()`); err == nil {
+		state.Writable = !standby
+	}
+	_ = s.db.row(asking, []any{&state.Bytes}, `SELECT pg_database_size(current_database())`) // not every database knows
+	return state, nil
 }

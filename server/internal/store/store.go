@@ -1,49 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps recordings in one NATS JetStream stream and in nothing
-// else. Every change of a recording is one message that carries its whole new
-// state, a classrec.store.v1.Record. The message's stream sequence is the
-// record's revision and the sequence of the event that the API shows.
-//
-// Subjects are classrec.log.<tenant>.<room token>.<id>; the room token is the
-// base64url form (RFC 4648 section 5, no padding) of the room's bytes, so that
-// any room name makes one legal subject token.
+// Package store keeps recordings, their events, and what became of webhooks, in
+// one SQL database: SQLite in the process, or a PostgreSQL that several
+// processes share. Every change of a recording is one transaction: its row, an
+// event that carries its whole new state, and what is derived of it. The event's
+// sequence is the recording's revision, and what the API shows.
 //
 // What it guarantees:
 //
 //   - Durable. [Store.Append] returns without an error only when the change is
-//     synced to disk (SyncAlways); nobody is shown a change that is not. One
-//     Append is at most one synced write; concurrent ones share a write.
-//   - Conditional. An Append names the revision of the room that it was
-//     decided on. The server refuses it when the room has moved, also when
-//     another process moved it, so that of all Appends on one revision one
-//     wins. An Append that would make a second recording of a room live is
-//     refused too.
+//     committed; nobody is shown a change that is not. Changes that wait at the
+//     same time share a transaction.
+//   - Conditional. An Append names the revision of the recording that it was
+//     decided on, and is refused when that is another one by now: of all
+//     Appends on one revision one wins. Indexes of the database see to it that
+//     a room has one live recording, and that a request id has one recording.
 //   - Read your writes. When Append returns, every read of this Store sees the
 //     change.
-//   - Ordered. Readers and watchers see all changes of all rooms in the
-//     order of their revisions. A [Watcher] misses none and sees none twice,
-//     or is told.
+//   - Ordered. Readers and watchers see all changes of all rooms in the order of
+//     their sequences, which is that of the commits. A [Watcher] misses none and
+//     sees none twice, or is told.
+//   - Forgetting is told. [Retention] removes events, never a recording; a
+//     watcher that would have to begin before what is kept is refused.
+//   - Damage is told. Each body has a checksum. What cannot be read is an
+//     ErrDataLoss, or an [Entry] that is Damaged, for that recording alone; it
+//     is logged and counted ([Store.Damages]).
+//   - One database for several processes: a [Lease] says which of them works a
+//     room, and the epoch of its grant fences off the one before, without
+//     clocks; [Store.Sync] makes reads show what any of them has stored.
+//   - A history has an identity ([Store.History]); a backup begins another one.
 //
-// Reads are answered from an index in memory, which one goroutine keeps by
-// following the stream; it is built anew when the store is opened. That
-// goroutine, and not the Append, is what makes a change visible: so the order
-// stays right when several processes write one stream.
-//
-//   - Forgetting is told. Of what [Retention] lets go, only changes that a
-//     later one of the same recording has replaced are removed, and only after
-//     the log says up to where; a watcher that would have to begin before that
-//     is refused. The last message of a subject is never removed, so that no
-//     recording and no room's revision is lost.
-//
-//   - One log for several processes, when it is kept in a NATS cluster: a
-//     [Lease] says which of them works a room, and the sequence of its grant
-//     fences off the one before; [Store.Sync] makes reads show what any of them
-//     has stored; [Store.Claim] makes a request id good for one recording. What
-//     fails without an answer may have been stored; nothing is stored twice.
-//     Beside the stream there are buckets for this: replicas
-//     that are alive, request ids that are claimed, the fingerprint of the
-//     sealing key.
+// Only what is unfinished, and who works which room, is held in memory. One
+// goroutine commits, and makes visible in order what is committed; of other
+// processes that is read from the database, when they ring (LISTEN, NOTIFY), and
+// twice a second in any case.
 //
 // What it leaves to others: which changes make sense (package recording), and
 // removing recordings.
@@ -51,162 +41,161 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Store is an open log of recordings and its index. Its methods may be called
-// from any goroutine.
+// Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
-	cfg    Config
-	log    *slog.Logger
-	server *embedded // nil when joined to another NATS
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	stream jetstream.Stream
+	cfg     Config
+	log     *slog.Logger
+	db      *database
+	cluster *cluster // nil with SQLite
 
-	index   *index
-	fanout  *fanout
-	gate    *gate
-	changes changesHub
-	leases  leases
-	claims  claims
-	tails   tails
-	cluster *cluster // nil when the log is embedded
-	opened  uint64   // the log's last sequence at Open
+	index      *index
+	fanout     *fanout
+	hub        changesHub
+	leases     leases
+	deliveries bell   // rings when a delivery or a cursor has changed
+	opened     uint64 // the last sequence at Open
 
-	appends  chan *appendCall
-	fanned   chan change   // from the follower to the fan-out, in order
-	shown    atomic.Uint64 // the last entry that can be seen, or is about to be
-	replays  chan struct{} // semaphore: how many watchers read the log at once
-	skipped  atomic.Uint64
-	failed   atomic.Pointer[error] // why nothing can be stored, if so
-	failedAt atomic.Int64          // when that was, in Unix nanoseconds
-	lifetime context.Context       // ends when Close begins
-	end      context.CancelFunc
-	running  sync.WaitGroup
-	closing  sync.Once
-	closeErr error
+	changes   chan *change
+	following chan struct{} // holds one while somebody takes in events
+	era       int           // of what is taken in: another after each cut; guarded by following
+	fanned    chan message  // from the follower to the fan-out, in order
+	shown     atomic.Uint64 // the last sequence that can be seen, or is about to be
+	replays   chan struct{} // semaphore: how many watchers read the database at once
+	history   atomic.Pointer[string]
+	damages   atomic.Uint64
+	failed    atomic.Pointer[error] // why nothing can be stored, if so
+	failedAt  atomic.Int64          // when that was, in Unix nanoseconds
+	lifetime  context.Context       // ends when Close begins
+	end       context.CancelFunc
+	ended     chan struct{} // closed when no change will be answered any more
+	running   sync.WaitGroup
+	closing   sync.Once
+	closeErr  error
 }
 
-// Open opens the log, makes it when there is none, and reads the present state
-// of every recording; ctx bounds that and nothing after. The caller closes the
-// store.
+// Open opens the database, makes it when there is none, and reads what is
+// unfinished; ctx bounds that and nothing after. The caller closes the store.
 //
-// Errors: [ErrLocked] when another process has Config.Dir open;
-// [ErrUnavailable] when the log cannot be opened, made or read.
+// Errors: [ErrLocked] when another process has Config.Dir open; [ErrOtherKey];
+// [ErrDataLoss] when the database cannot be opened for damage; [ErrUnavailable]
+// when it cannot be opened, made or read.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		index:   newIndex(),
-		fanout:  newFanout(cfg.WatchQueue, cfg.History),
-		gate:    newGate(),
-		leases:  leases{held: make(map[roomKey]*Lease)},
-		appends: make(chan *appendCall, maxBatch),
-		fanned:  make(chan change, fannedQueue),
-		replays: make(chan struct{}, maxReplays),
+		cfg:       cfg,
+		log:       cfg.Logger,
+		index:     newIndex(),
+		fanout:    newFanout(cfg.WatchQueue, cfg.History),
+		leases:    leases{held: make(map[roomKey]*Lease)},
+		changes:   make(chan *change, maxBatch),
+		fanned:    make(chan message, fannedQueue),
+		replays:   make(chan struct{}, maxReplays),
+		following: make(chan struct{}, 1),
+		ended:     make(chan struct{}),
 	}
 	s.lifetime, s.end = context.WithCancel(context.Background())
 	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
-	if err := s.connect(ctx); err != nil {
-		return fmt.Errorf("open store: %w", err)
+func (s *Store) open(ctx context.Context) (err error) {
+	if s.db, err = openDatabase(ctx, s.cfg); err != nil {
+		close(s.ended)
+		return err
 	}
-	if err := s.load(ctx); err != nil {
-		return fmt.Errorf("open store: read recordings: %w", err)
+	if err := s.prepare(ctx); err != nil {
+		close(s.ended)
+		return err
 	}
 	s.opened = s.index.lastSequence()
-	inbox := s.conn.NewInbox()
-	replies, err := s.conn.SubscribeSync(inbox + ".*")
-	if err != nil {
-		return fmt.Errorf("open store: %w: %w", ErrUnavailable, err)
+	if s.cfg.Dir != "" {
+		if err := saveMarker(s.cfg.Dir, s.HistoryID()); err != nil {
+			close(s.ended)
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 	}
-	s.running.Go(s.follow)
 	s.running.Go(s.fan)
-	if s.cfg.Retention.enabled() {
+	s.running.Go(s.commit) //nolint:contextcheck // it lives until Close, not until ctx ends
+	if s.cfg.Retention.enabled() || s.db.postgres == nil {
 		s.running.Go(s.tend)
 	}
-	s.running.Go(func() { s.commit(replies, inbox) }) //nolint:contextcheck // it lives until Close, not until ctx ends
+	if s.cfg.SyncInterval > 0 && s.db.postgres == nil {
+		s.running.Go(s.syncEvery)
+	}
+	if s.cfg.Scrub && s.db.postgres == nil {
+		s.running.Go(s.scrub)
+	}
 	if s.cluster != nil {
-		if err := s.cluster.start(ctx); err != nil {
-			return fmt.Errorf("open store: %w", err)
-		}
+		return s.cluster.start(ctx)
 	}
 	return nil
 }
 
-// connect starts or joins the NATS server and makes the stream.
-func (s *Store) connect(ctx context.Context) (err error) {
-	if s.cfg.NATSURL != "" {
+// prepare reads what is unfinished, of a history that it begins if there is none.
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	err := s.db.warm(ctx, lockHistory, saveHistory, insertEvent, insertRecording, updateRecording, selectRecording, selectLiveID,
+		updateTally, insertTally, deleteUsers, insertUser, deleteURL, insertURL,
+		selectCursor, insertCursor, updateCursor, selectDeliveryRow, insertDelivery, updateDelivery)
+	if err != nil {
+		return err
+	}
+	if s.db.postgres != nil {
 		s.cluster = newCluster(s)
-		s.conn, err = s.dial(ctx)
-	} else {
-		if s.server, err = startEmbedded(s.cfg); err != nil {
+	} else if err := s.mend(ctx); err != nil {
+		return err
+	}
+	return s.load(ctx)
+}
+
+// begin makes the row of the history, unless it is there, and checks that it
+// belongs to our key.
+func (s *Store) begin(ctx context.Context) error {
+	fingerprint := ""
+	if len(s.cfg.Fingerprint) > 0 {
+		sum := sha256.Sum256(append([]byte("classrec: fingerprint\x00"), s.cfg.Fingerprint...))
+		fingerprint = hex.EncodeToString(sum[:])
+	}
+	var stored string
+	_, err := s.db.transact(ctx, func(t *tx) error {
+		if _, err := t.exec(`INSERT INTO history (one, id, last, size, forgotten, revision, fingerprint)
+			VALUES (1, $1, 0, 0, 0, 0, $2) ON CONFLICT DO NOTHING`, newHistoryID(), fingerprint); err != nil {
 			return err
 		}
-		s.conn, err = nats.Connect("", nats.Name("classrec store"), nats.InProcessServer(s.server.server),
-			nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
-			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				s.log.Warn("nats", "error", err)
-			}))
-	}
-	if err != nil {
-		return fmt.Errorf("%w: connect to nats: %w", ErrUnavailable, err)
-	}
-	if s.js, err = jetstream.New(s.conn); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	config := jetstream.StreamConfig{
-		Name:               streamName,
-		Description:        "classrec: every change of every recording",
-		Subjects:           []string{subjectPrefix + ">", retentionSubject},
-		Storage:            jetstream.FileStorage,
-		Replicas:           s.cfg.Replicas,
-		Discard:            jetstream.DiscardNew, // a full log refuses; it forgets nothing
-		AllowAtomicPublish: true,
-		Duplicates:         100 * time.Millisecond, // the least; message ids are not used
-	}
-	err = s.retry(ctx, "the log", func(ctx context.Context) error {
-		s.stream, err = s.js.CreateOrUpdateStream(ctx, config)
-		return err
+		if fingerprint != "" {
+			if _, err := t.exec(`UPDATE history SET fingerprint = $1 WHERE fingerprint = ''`, fingerprint); err != nil {
+				return err
+			}
+		}
+		return missing(t.row([]any{&stored}, `SELECT fingerprint FROM history WHERE one = 1`))
 	})
-	if err != nil {
-		return fmt.Errorf("%w: make stream: %w", ErrUnavailable, err)
+	if err == nil && fingerprint != "" && stored != fingerprint {
+		return ErrOtherKey
 	}
-	if s.cluster != nil {
-		return s.cluster.setUp(ctx)
-	}
-	return nil
+	return err
 }
 
-// patience is how long the cluster is asked until a call fails: not long when
-// the last one has failed.
-func (s *Store) patience() time.Duration {
-	if p := s.failed.Load(); p != nil && errors.Is(*p, errNoAnswer) {
-		return min(s.cfg.AckTimeout, requestTimeout)
-	}
-	return s.cfg.AckTimeout
-}
-
-// Close ends all watchers and waiting calls, stops the store's goroutines and
-// the embedded server, and waits for them. It may be called more than once.
+// Close ends all watchers and waiting calls, stops the store's goroutines, and
+// waits for them. It may be called more than once.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.end()
@@ -214,31 +203,114 @@ func (s *Store) Close() error {
 		s.index.close()
 		s.running.Wait()
 		s.fanout.wait()
-		if s.conn != nil {
-			s.conn.Close()
-		}
-		if s.server != nil {
-			s.closeErr = s.server.close()
+		if s.db != nil {
+			s.closeErr = s.db.close()
 		}
 	})
 	return s.closeErr
+}
+
+// bounded is a context that ends with the store, and after a while.
+func (s *Store) bounded(within time.Duration) (context.Context, context.CancelFunc) {
+	if s.db.postgres == nil {
+		return context.Background(), func() {} // what is begun is done soon
+	}
+	return context.WithTimeout(context.WithoutCancel(s.lifetime), within)
+}
+
+// asking bounds a read by ctx, Config.Timeout and the store's life.
+func (s *Store) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.db.postgres == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	stop := context.AfterFunc(s.lifetime, cancel) //nolint:contextcheck // it ends with either
+	return ctx, func() { stop(); cancel() }
+}
+
+// because makes of an error of a read the caller's own, if its context has ended,
+// or that of a store that is closed.
+func (s *Store) because(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case s.lifetime.Err() != nil:
+		return errClosed()
+	}
+	return err
+}
+
+// fail takes in that nothing can be stored.
+func (s *Store) fail(err error) {
+	s.failedAt.Store(time.Now().UnixNano())
+	s.failed.Store(&err)
 }
 
 // LastSequence returns the sequence of the last change that this store shows;
 // 0 when there is none.
 func (s *Store) LastSequence() uint64 { return s.index.lastSequence() }
 
-// Skipped returns how many messages of the log could not be understood since
-// the store was opened. They are logged, and otherwise as if they were not
-// there, except that they move their room's revision.
-func (s *Store) Skipped() uint64 { return s.skipped.Load() }
+// HistoryID returns the identity of the history: sequences are of it alone.
+func (s *Store) HistoryID() string {
+	if id := s.history.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
-// Err returns nil while the store can be written, and what [Store.Append]
-// last failed with, an [ErrUnavailable], while it cannot. It is meant for a
-// readiness check.
+// Damages returns how many times something was found since the store was opened
+// that is damaged; each has a line in the log.
+func (s *Store) Damages() uint64 { return s.damages.Load() }
+
+// damaged tells of a damage.
+func (s *Store) damaged(what string, attrs ...any) {
+	s.damages.Add(1)
+	s.log.Error("stored data is damaged: "+what, attrs...)
+}
+
+// Err returns nil while the store can be written, and what the last change
+// failed with, an [ErrUnavailable], while it cannot. It is meant for a readiness
+// check.
 func (s *Store) Err() error {
 	if p := s.failed.Load(); p != nil {
 		return *p
 	}
 	return nil
+}
+
+// Failing returns what [Store.Err] does, if that was since a time.
+func (s *Store) Failing(since time.Time) error {
+	if time.Unix(0, s.failedAt.Load()).Before(since) {
+		return nil
+	}
+	return s.Err()
+}
+
+func newHistoryID() string { return strings.ToLower(rand.Text()[:16]) }
+
+// bell wakes all who wait for it. The zero value is ready.
+type bell struct {
+	mu sync.Mutex
+	c  chan struct{}
+}
+
+// wait returns a channel that is closed when the bell next rings.
+func (b *bell) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.c == nil {
+		b.c = make(chan struct{})
+	}
+	return b.c
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.c != nil {
+		close(b.c)
+		b.c = nil
+	}
 }

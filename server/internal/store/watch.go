@@ -5,13 +5,7 @@ package store
 import (
 	"context"
 	"fmt"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
-
-// replayChunk is how many entries a resuming watcher reads from the log at a
-// time; it keeps nothing on the server while it hands them out.
-const replayChunk = 512
 
 // WatchFilter says which entries a watcher gets.
 type WatchFilter struct {
@@ -23,14 +17,6 @@ type WatchFilter struct {
 
 func (f WatchFilter) matches(key recordingKey) bool {
 	return key.tenant == f.Tenant && (f.Room == "" || key.room == f.Room)
-}
-
-// subjects matches the messages of what f matches.
-func (f WatchFilter) subjects() string {
-	if f.Room == "" {
-		return subjectPrefix + f.Tenant + ".>"
-	}
-	return roomKey{f.Tenant, f.Room}.subjects()
 }
 
 // Watcher is a running watch. It costs others nothing, however slowly it is
@@ -49,6 +35,7 @@ type Watcher struct {
 	// its own goroutine's: the last sequence that is in c, or that did not
 	// concern it.
 	last uint64
+	era  int // of the fan-out when it began
 
 	// Guarded by the fan-out's lock.
 	live    bool // in its group, at place
@@ -59,18 +46,16 @@ type Watcher struct {
 }
 
 // Watch returns a watcher of every entry that matches and comes after the
-// sequence, in order, none missed and none twice: first those that are in the
-// log, then live ones. After LastSequence it gets live ones only; after 0, all
-// that the log has, if nothing is forgotten. It ends with ctx, or by Close.
+// sequence, in order, none missed and none twice: first those that are stored,
+// then live ones. After LastSequence it gets live ones only; after 0, all that
+// are kept, if nothing is forgotten. It ends with ctx, or by Close.
 //
 // While it reads what was before, a watcher that is not read waits. Live, it
 // may leave Config.WatchQueue entries unread; the next one ends it with a
 // *SlowError.
 //
-// Errors: *TooOldError when the log does not reach back so far, or is not kept
-// so far (see [Retention]); *AheadError
-// when it has not come so far; ErrUnavailable when the log cannot be read;
-// ErrClosed.
+// Errors: *TooOldError when events are not kept so far back (see [Retention]);
+// *AheadError when the history has not come so far; ErrUnavailable; ErrClosed.
 func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*Watcher, error) {
 	if !isToken(filter.Tenant) {
 		return nil, fmt.Errorf("watch: %w: tenant %q", ErrInvalid, filter.Tenant)
@@ -97,6 +82,7 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 		caught: make(chan struct{}),
 		due:    s.shown.Load(),
 		last:   after,
+		era:    s.fanout.present(),
 	}
 	if _, ok := s.fanout.recall(after, filter, 0); !ok {
 		if err := s.checkOldest(ctx, after); err != nil {
@@ -112,7 +98,7 @@ func (s *Store) Watch(ctx context.Context, filter WatchFilter, after uint64) (*W
 }
 
 // C returns the channel of entries. The store closes it when the watch has
-// ended; what is in it then is still to be read. Err then tells why.
+// ended; what is in it then is still to be read. Err then says why.
 func (w *Watcher) C() <-chan *Entry { return w.c }
 
 // CaughtUp returns a channel that is closed once all that was before is in C or
@@ -204,7 +190,10 @@ func (f *fanout) attach(ctx context.Context, w *Watcher) {
 // has ended.
 func (s *Store) catchUp(w *Watcher) error {
 	for !s.fanout.join(w) {
-		chunk, ok := s.fanout.recall(w.last, w.filter, replayChunk)
+		if err := s.fanout.stale(w); err != nil {
+			return err
+		}
+		chunk, ok := s.fanout.recall(w.last, w.filter, page)
 		upTo := w.last
 		if !ok {
 			var err error
@@ -238,8 +227,8 @@ func (s *Store) catchUp(w *Watcher) error {
 	return nil
 }
 
-// replay reads the next chunk of the log for w; upTo is the sequence up to
-// which there is nothing else for it.
+// replay reads the next events for w; upTo is the sequence up to which there is
+// nothing else for it.
 func (s *Store) replay(w *Watcher) (chunk []*Entry, upTo uint64, err error) {
 	select {
 	case s.replays <- struct{}{}:
@@ -249,32 +238,52 @@ func (s *Store) replay(w *Watcher) (chunk []*Entry, upTo uint64, err error) {
 	case <-s.lifetime.Done():
 		return nil, 0, errClosed()
 	}
-	ctx, cancel := context.WithTimeout(s.lifetime, s.cfg.AckTimeout)
+	ctx, cancel := s.bounded(s.cfg.Timeout)
 	defer cancel()
-	// Everything up to here is in the log: what the scan ends without, is not
-	// for w.
 	last := s.LastSequence()
-	n := 0
-	err = s.scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{w.filter.subjects()},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    w.last + 1,
-	}, replayChunk, func(m message) {
-		n++
-		upTo = max(upTo, m.sequence)
-		if m.entry != nil && m.sequence > w.last && m.sequence <= last {
-			chunk = append(chunk, m.entry)
-		}
-	})
+	found, err := s.eventsFor(ctx, w.filter, w.last, last)
 	if err != nil {
 		return nil, 0, err
 	}
-	// The log may have been cut while it was read.
+	// They may have been forgotten while they were read.
 	if err := s.checkOldest(ctx, w.last); err != nil {
 		return nil, 0, err
 	}
-	if n < replayChunk {
-		upTo = last
+	for _, m := range found {
+		if m.entry != nil && w.filter.matches(m.key) {
+			chunk = append(chunk, m.entry)
+		}
 	}
-	return chunk, min(upTo, last), nil
+	if len(found) < page {
+		return chunk, last, nil
+	}
+	return chunk, found[len(found)-1].sequence, nil
+}
+
+// eventsFor reads up to a page of events, which include those that match.
+func (s *Store) eventsFor(ctx context.Context, f WatchFilter, after, upTo uint64) (found []message, err error) {
+	if f.Room == "" { // the order of sequences is that of the table
+		return s.events(ctx, after, upTo)
+	}
+	err = s.db.query(ctx, func(row scanner) error {
+		m, err := s.scanEvent(row)
+		found = append(found, m)
+		return err
+	}, `SELECT sequence, tenant, room, recording, time, body, crc FROM event
+		WHERE tenant = $1 AND room = $2 AND sequence > $3 AND sequence <= $4 ORDER BY sequence LIMIT $5`, f.Tenant, f.Room, after, upTo, page)
+	return found, err
+}
+
+// Passed returns a sequence up to which nothing is left for the watcher: all
+// that concerned it has been read from C, and the rest did not concern it. So
+// it moves on while nothing comes, and a watcher that resumes from it is not
+// too old for having been patient. 0 while there is something to read. Only
+// whoever reads C may call it.
+func (w *Watcher) Passed() uint64 {
+	w.fanout.mu.Lock()
+	defer w.fanout.mu.Unlock()
+	if !w.live || len(w.c) > 0 {
+		return 0
+	}
+	return max(w.last, w.fanout.last)
 }

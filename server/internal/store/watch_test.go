@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"github.com/classrec/classrec/server/internal/store"
@@ -51,7 +50,7 @@ func TestWatch_ResumesWithoutLossOrRepeat(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		s, err := store.Open(t.Context(), store.Config{
-			Dir:        t.TempDir(),
+			Memory:     true,
 			WatchQueue: rapid.IntRange(1, 8).Draw(rt, "queue"),
 			History:    rapid.IntRange(1, 8).Draw(rt, "history"),
 		})
@@ -137,9 +136,8 @@ func follow(ctx context.Context, s *store.Store, f store.WatchFilter, reads []in
 
 // The index may be ahead of the watchers: what it has shown already does not
 // come to a watcher that begins after it.
-func TestWatch_BeginsAfterWhatWasRead(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatch_BeginsAfterWhatWasRead(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	for range 300 {
 		e := mustAppend(t, s, newRecord("room", "id", available))
 		w := mustWatch(t, s, everything, s.LastSequence())
@@ -151,9 +149,8 @@ func TestWatch_BeginsAfterWhatWasRead(t *testing.T) {
 	}
 }
 
-func TestWatch_TellsWhenItHasCaughtUp(t *testing.T) {
-	t.Parallel()
-	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 2, History: 1})
+func testWatch_TellsWhenItHasCaughtUp(t *testing.T, open opener) {
+	s := open(t, store.Config{WatchQueue: 2, History: 1})
 	for range 20 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
@@ -173,9 +170,8 @@ func TestWatch_TellsWhenItHasCaughtUp(t *testing.T) {
 
 // What could be seen when the watch began comes before it is told that it has
 // caught up.
-func TestWatch_CaughtUpHasWhatCouldBeSeen(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatch_CaughtUpHasWhatCouldBeSeen(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	for range 2000 {
 		before := s.LastSequence()
 		e := mustAppend(t, s, newRecord("room", "id", available))
@@ -189,9 +185,8 @@ func TestWatch_CaughtUpHasWhatCouldBeSeen(t *testing.T) {
 }
 
 // A snapshot and what is watched after it are the whole.
-func TestSnapshot_GoesOnAsAWatch(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testSnapshot_GoesOnAsAWatch(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	const rooms = 100
 	var wg sync.WaitGroup
 	for i := range rooms {
@@ -219,9 +214,8 @@ func TestSnapshot_GoesOnAsAWatch(t *testing.T) {
 	}
 }
 
-func TestWatch_SlowOneIsToldAndCostsOthersNothing(t *testing.T) {
-	t.Parallel()
-	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 4})
+func testWatch_SlowOneIsToldAndCostsOthersNothing(t *testing.T, open opener) {
+	s := open(t, store.Config{WatchQueue: 4})
 	slow := mustWatch(t, s, everything, 0)
 	quick := mustWatch(t, s, everything, 0)
 	const n = 20
@@ -250,9 +244,8 @@ func TestWatch_SlowOneIsToldAndCostsOthersNothing(t *testing.T) {
 	}
 }
 
-func TestWatch_SharesEntriesAndTheirEncoding(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatch_SharesEntriesAndTheirEncoding(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	a := mustWatch(t, s, everything, 0)
 	b := mustWatch(t, s, store.WatchFilter{Tenant: tenant, Room: "room"}, 0)
 	stored := mustAppend(t, s, newRecord("room", "id", starting))
@@ -268,9 +261,8 @@ func TestWatch_SharesEntriesAndTheirEncoding(t *testing.T) {
 	}
 }
 
-func TestWatch_TenantsAndRoomsAreApart(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatch_TenantsAndRoomsAreApart(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	w := mustWatch(t, s, store.WatchFilter{Tenant: "t1", Room: "a"}, 0)
 	for _, where := range [][2]string{{"t2", "a"}, {"t1", "b"}, {"t1", "a"}} {
 		rec := newRecord(where[1], "id", starting)
@@ -282,9 +274,8 @@ func TestWatch_TenantsAndRoomsAreApart(t *testing.T) {
 	}
 }
 
-func TestWatch_Ends(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWatch_Ends(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	for range 3 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
@@ -331,9 +322,8 @@ func TestWatch_Ends(t *testing.T) {
 
 // A watcher that nobody reads while it still reads the log waits; the store
 // can be closed all the same.
-func TestWatch_ClosedWhileItReadsTheLog(t *testing.T) {
-	t.Parallel()
-	s := storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), WatchQueue: 2, History: 1})
+func testWatch_ClosedWhileItReadsTheLog(t *testing.T, open opener) {
+	s := open(t, store.Config{WatchQueue: 2, History: 1})
 	for range 10 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
@@ -358,19 +348,12 @@ func TestWatch_ClosedWhileItReadsTheLog(t *testing.T) {
 	}
 }
 
-func TestWatch_TooOldAndAhead(t *testing.T) {
-	t.Parallel()
-	n := newNATS(t)
-	url, _ := n.address(t)
-	s := storetest.OpenConfig(t, store.Config{NATSURL: url, History: 1})
+func testWatch_TooOldAndAhead(t *testing.T, open opener) {
+	s := open(t, store.Config{History: 1})
 	for range 10 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
-	stream, err := n.connect(t).Stream(t.Context(), "CLASSREC")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(5)); err != nil {
+	if err := store.Forget(s, 4); err != nil {
 		t.Fatal(err)
 	}
 	var old *store.TooOldError
@@ -393,8 +376,7 @@ func TestWatch_TooOldAndAhead(t *testing.T) {
 }
 
 // More than one chunk of the log, for one room among others.
-func TestWatch_ReadsALongLog(t *testing.T) {
-	t.Parallel()
+func testWatch_ReadsALongLog(t *testing.T, open opener) {
 	dir := t.TempDir()
 	s := storetest.OpenConfig(t, store.Config{Dir: dir, History: 1})
 	const n = 1200
@@ -407,15 +389,8 @@ func TestWatch_ReadsALongLog(t *testing.T) {
 				if i%2 == 0 {
 					room = id
 				}
-				for {
-					_, err := s.Append(t.Context(), newRecord(room, id, available), s.RoomRevision(tenant, room))
-					if err == nil {
-						return
-					}
-					if !errors.Is(err, store.ErrConflict) {
-						t.Error(err)
-						return
-					}
+				if _, err := s.Append(t.Context(), newRecord(room, id, available), 0); err != nil {
+					t.Error(err)
 				}
 			})
 		}

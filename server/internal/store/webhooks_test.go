@@ -3,25 +3,20 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/classrec/classrec/gen/go/classrec/admin/v1"
 	storev1 "github.com/classrec/classrec/gen/go/classrec/store/v1"
 	"github.com/classrec/classrec/server/internal/store"
-	"github.com/classrec/classrec/server/internal/storetest"
 )
 
 func mustWebhooks(t *testing.T, s *store.Store) *store.Webhooks {
 	t.Helper()
-	w, err := s.Webhooks(t.Context(), tenant)
+	w, err := s.Webhooks(tenant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,17 +33,15 @@ func delivery(endpoint, id string, attempts int32) *storev1.WebhookDeliveryRecor
 // mustPut stores a delivery.
 func mustPut(t *testing.T, w *store.Webhooks, rec *storev1.WebhookDeliveryRecord, revision uint64) *store.Delivery {
 	t.Helper()
-	d, err := w.PutDelivery(t.Context(), rec, revision)
+	d, err := w.PutDelivery(t.Context(), rec, 0, revision)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func TestWebhooks_Endpoint(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s := storetest.Open(t, dir)
+func testWebhooks_Endpoint(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	w := mustWebhooks(t, s)
 	if _, _, err := w.Endpoint(t.Context(), "a"); !errors.Is(err, store.ErrNotKept) {
 		t.Fatalf("an endpoint that never was: %v", err)
@@ -70,7 +63,7 @@ func TestWebhooks_Endpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	w = mustWebhooks(t, storetest.Open(t, dir))
+	w = mustWebhooks(t, open(t, store.Config{}))
 	got, revision, err := w.Endpoint(t.Context(), "a")
 	if err != nil || revision != second || !proto.Equal(got, state) {
 		t.Fatalf("after a restart: %v at %d, %v", got, revision, err)
@@ -83,9 +76,8 @@ func TestWebhooks_Endpoint(t *testing.T) {
 	}
 }
 
-func TestWebhooks_Deliveries(t *testing.T) {
-	t.Parallel()
-	w := mustWebhooks(t, storetest.New(t))
+func testWebhooks_Deliveries(t *testing.T, open opener) {
+	w := mustWebhooks(t, open(t, store.Config{}))
 	for i := range 300 { // more than a consumer fetches at once
 		mustPut(t, w, delivery("a", fmt.Sprint("e", i), 1), 0)
 	}
@@ -94,7 +86,7 @@ func TestWebhooks_Deliveries(t *testing.T) {
 	if err != nil || d.Record.GetId() != "e7" {
 		t.Fatalf("%v, %v", d, err)
 	}
-	if _, err := w.PutDelivery(t.Context(), delivery("a", "e7", 2), d.Revision-1); !errors.Is(err, store.ErrConflict) {
+	if _, err := w.PutDelivery(t.Context(), delivery("a", "e7", 2), 0, d.Revision-1); !errors.Is(err, store.ErrConflict) {
 		t.Fatalf("on an old revision: %v", err)
 	}
 	mustPut(t, w, delivery("a", "e7", 2), d.Revision)
@@ -104,73 +96,56 @@ func TestWebhooks_Deliveries(t *testing.T) {
 		}
 	}
 
-	var ids []string
-	err = w.Deliveries(t.Context(), "a", func(d *store.Delivery) error {
-		ids = append(ids, fmt.Sprintf("%s/%d", d.Record.GetId(), d.Record.GetDelivery().GetAttempts()))
-		return nil
-	})
-	if err != nil || len(ids) != 300 || ids[299] != "e7/2" || slices.Contains(ids, "e7/1") {
-		t.Fatalf("%d deliveries, the last %s: %v", len(ids), ids[len(ids)-1], err)
+	all, err := w.ChangedSince(t.Context(), "a", 0, 1000)
+	if err != nil || len(all) != 300 || all[299].Record.GetId() != "e7" || all[299].Record.GetDelivery().GetAttempts() != 2 {
+		t.Fatalf("%d deliveries, the last %v: %v", len(all), all[len(all)-1], err)
 	}
-	stop := errors.New("stop")
-	if err := w.Deliveries(t.Context(), "a", func(*store.Delivery) error { return stop }); !errors.Is(err, stop) {
-		t.Fatalf("stopped: %v", err)
+	if since, err := w.ChangedSince(t.Context(), "a", all[298].Revision, 1000); err != nil || len(since) != 1 {
+		t.Errorf("since the last but one: %d, %v", len(since), err)
 	}
-	if err := w.Deliveries(t.Context(), "nobody", func(*store.Delivery) error { return stop }); err != nil {
-		t.Fatalf("of nobody: %v", err)
-	}
-	if err := w.Deliveries(t.Context(), "a.>", func(*store.Delivery) error { return nil }); !errors.Is(err, store.ErrInvalid) {
-		t.Fatalf("of a pattern: %v", err)
+	if of, err := w.ChangedSince(t.Context(), "nobody", 0, 1000); err != nil || len(of) != 0 {
+		t.Errorf("of nobody: %v, %v", of, err)
 	}
 }
 
-// Follow gives what is there, says so, and goes on.
-func TestWebhooks_Follow(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
-	w := mustWebhooks(t, s)
-	first := mustPut(t, w, delivery("a", "e1", 1), 0)
-	seen := make(chan string)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- w.Follow(ctx, "a", func(d *store.Delivery) error {
-			text := "all"
-			if d != nil {
-				text = fmt.Sprintf("%s/%d", d.Record.GetId(), d.Record.GetDelivery().GetAttempts())
-			}
-			select {
-			case seen <- text:
-			case <-ctx.Done():
-			}
-			return nil
-		})
-	}()
-	got := []string{<-seen, <-seen}
-	mustPut(t, w, delivery("b", "e1", 1), 0)
-	mustPut(t, w, delivery("a", "e1", 2), first.Revision)
-	mustPut(t, w, delivery("a", "e2", 1), 0)
-	got = append(got, <-seen, <-seen)
-	if diff := cmp.Diff([]string{"e1/1", "all", "e1/2", "e2/1"}, got); diff != "" {
-		t.Error(diff)
+// Deliveries are in the order of their events, and within one of their kinds.
+func testWebhooks_Order(t *testing.T, open opener) {
+	w := mustWebhooks(t, open(t, store.Config{}))
+	for _, d := range []struct {
+		id       string
+		revision uint64
+		kind     int
+		state    adminv1.WebhookDeliveryState
+	}{{"c", 2, 1, 3}, {"a", 1, 0, 1}, {"b", 2, 0, 1}, {"d", 9, 0, 3}} {
+		rec := delivery("e", d.id, 1)
+		rec.Revision, rec.Delivery.State = d.revision, d.state
+		if _, err := w.PutDelivery(t.Context(), rec, d.kind, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	reason := errors.New("enough")
-	cancel(reason)
-	if err := <-ended; !errors.Is(err, reason) {
-		t.Errorf("ended with %v", err)
-	}
-
-	// A store that is closed ends it too.
-	go func() { ended <- w.Follow(context.Background(), "b", func(*store.Delivery) error { return nil }) }()
-	time.AfterFunc(50*time.Millisecond, func() { _ = s.Close() })
-	if err := <-ended; !errors.Is(err, store.ErrClosed) {
-		t.Errorf("ended with %v", err)
+	for name, tc := range map[string]struct {
+		filter store.DeliveryFilter
+		want   string
+	}{
+		"newest first":   {store.DeliveryFilter{Limit: 9}, "dcba"},
+		"oldest first":   {store.DeliveryFilter{Limit: 3, Oldest: true}, "abc"},
+		"that failed":    {store.DeliveryFilter{Limit: 9, State: 3}, "dc"},
+		"older than c":   {store.DeliveryFilter{Limit: 9, Sequence: 2, Kind: 1}, "ba"},
+		"younger than b": {store.DeliveryFilter{Limit: 9, Sequence: 2, Oldest: true}, "cd"},
+	} {
+		found, err := w.Deliveries(t.Context(), "e", tc.filter)
+		got := ""
+		for _, d := range found {
+			got += d.Record.GetId()
+		}
+		if err != nil || got != tc.want {
+			t.Errorf("%s: %s, not %s; %v", name, got, tc.want, err)
+		}
 	}
 }
 
-func TestWebhooks_Read(t *testing.T) {
-	t.Parallel()
-	s := storetest.New(t)
+func testWebhooks_Read(t *testing.T, open opener) {
+	s := open(t, store.Config{})
 	w := mustWebhooks(t, s)
 	e, err := s.Append(t.Context(), newRecord("room", "id", available), 0)
 	if err != nil {
@@ -185,45 +160,14 @@ func TestWebhooks_Read(t *testing.T) {
 			t.Errorf("change %d: %v", revision, err)
 		}
 	}
-	other, err := s.Webhooks(t.Context(), "other")
+	other, err := s.Webhooks("other")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := other.Read(t.Context(), e.Revision); !errors.Is(err, store.ErrNotKept) {
 		t.Errorf("of another tenant: %v", err)
 	}
-	if _, err := s.Webhooks(t.Context(), "a.b"); !errors.Is(err, store.ErrInvalid) {
+	if _, err := s.Webhooks("a.b"); !errors.Is(err, store.ErrInvalid) {
 		t.Errorf("a tenant that is no token: %v", err)
-	}
-}
-
-// At a server that is not embedded all is the same, and the loss of the server
-// is ErrUnavailable.
-func TestWebhooks_Server(t *testing.T) {
-	t.Parallel()
-	n := newNATS(t)
-	w := mustWebhooks(t, n.open(t))
-	d := mustPut(t, w, delivery("a", "e1", 1), 0)
-	n.restart(t, func() {
-		if _, err := w.PutDelivery(t.Context(), delivery("a", "e1", 2), d.Revision); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("put without a server: %v", err)
-		}
-		if err := w.Deliveries(t.Context(), "a", func(*store.Delivery) error { return nil }); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("read without a server: %v", err)
-		}
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		got, err := w.Delivery(ctx, "a", "e1")
-		if err == nil {
-			if got.Record.GetId() != "e1" {
-				t.Errorf("%v", got)
-			}
-			return
-		}
-		if !errors.Is(err, store.ErrUnavailable) {
-			t.Fatal(err)
-		}
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package storetest gives tests a real store: the embedded NATS server, on
-// files of the test's own.
+// Package storetest gives tests a real store: SQLite on files of the test's own,
+// or in memory, or a PostgreSQL that the test starts.
 package storetest
 
 import (
@@ -15,6 +15,13 @@ import (
 func New(t testing.TB) *store.Store {
 	t.Helper()
 	return Open(t, t.TempDir())
+}
+
+// Memory opens a new, empty store in memory, which has no files and no network:
+// for a bubble of testing/synctest too. It is closed when the test ends.
+func Memory(t testing.TB) *store.Store {
+	t.Helper()
+	return OpenConfig(t, store.Config{Memory: true})
 }
 
 // Open opens the store in dir. It is closed when the test ends; a test that

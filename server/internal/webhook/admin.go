@@ -3,14 +3,12 @@
 package webhook
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,9 +33,6 @@ var (
 const (
 	defaultPageSize = 50
 	maxPageSize     = 1000
-	// maxScans bounds how many passes over all deliveries of an endpoint run at
-	// once; others wait.
-	maxScans = 2
 	// maxRedeliver is how many deliveries RedeliverFailed takes at a time.
 	maxRedeliver = 1000
 	// maxAsks is how often a delivery that changes is asked for again.
@@ -74,8 +69,7 @@ func (d *Dispatcher) TenantOf(endpoint string) (string, error) {
 }
 
 // Deliveries returns one page of the deliveries to an endpoint, the newest
-// event first, and the token of the next page or "". It reads through all that
-// are kept of the endpoint.
+// event first, and the token of the next page or "".
 //
 // Errors: ErrEndpoint, ErrPageToken; [store.ErrUnavailable]; ctx's.
 func (d *Dispatcher) Deliveries(ctx context.Context, req *adminv1.ListWebhookDeliveriesRequest) ([]*adminv1.WebhookDelivery, string, error) {
@@ -92,10 +86,9 @@ func (d *Dispatcher) Deliveries(ctx context.Context, req *adminv1.ListWebhookDel
 		size = defaultPageSize
 	}
 	size = min(size, maxPageSize)
-	found, err := d.scan(ctx, e, size+1, false, func(at place, delivery *adminv1.WebhookDelivery) bool {
-		return (token.at == place{} || at.before(token.at)) &&
-			(req.GetState() == 0 || delivery.GetState() == req.GetState()) &&
-			(req.GetRecording() == "" || delivery.GetRecording() == req.GetRecording())
+	filter := store.DeliveryFilter{State: int(req.GetState()), Sequence: token.at.revision, Kind: token.at.index}
+	found, err := d.scan(ctx, e, filter, size+1, func(delivery *adminv1.WebhookDelivery) bool {
+		return req.GetRecording() == "" || delivery.GetRecording() == req.GetRecording()
 	})
 	if err != nil {
 		return nil, "", err
@@ -159,8 +152,9 @@ func (d *Dispatcher) RedeliverFailed(ctx context.Context, endpoint string, since
 	}
 	var after place
 	for {
-		found, err := d.scan(ctx, e, maxRedeliver+1, true, func(at place, delivery *adminv1.WebhookDelivery) bool {
-			return delivery.GetState() == failed && after.before(at) && !delivery.GetEventTime().AsTime().Before(since)
+		filter := store.DeliveryFilter{State: int(failed), Oldest: true, Sequence: after.revision, Kind: after.index}
+		found, err := d.scan(ctx, e, filter, maxRedeliver+1, func(delivery *adminv1.WebhookDelivery) bool {
+			return !delivery.GetEventTime().AsTime().Before(since)
 		})
 		if err != nil {
 			return asked, notKept, false, err
@@ -195,7 +189,7 @@ func (e *endpoint) ask(ctx context.Context, stored *store.Delivery) (*adminv1.We
 		}
 		return nil, err
 	}
-	next, err := e.state.PutDelivery(ctx, askAgain(stored.Record, time.Now()), stored.Revision)
+	next, err := e.put(ctx, askAgain(stored.Record, time.Now()), stored.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -227,46 +221,26 @@ func (d *Dispatcher) delivery(ctx context.Context, name string) (*endpoint, *sto
 	return e, stored, err
 }
 
-// scan reads through all deliveries to an endpoint and returns the first limit
-// that match, newest event first, or oldest first.
-func (d *Dispatcher) scan(ctx context.Context, e *endpoint, limit int, oldest bool, matches func(place, *adminv1.WebhookDelivery) bool) ([]*store.Delivery, error) {
-	select {
-	case d.scans <- struct{}{}:
-		defer func() { <-d.scans }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	order := func(a, b *store.Delivery) int {
-		p, q := placeOf(a.Record), placeOf(b.Record)
-		c := cmp.Or(cmp.Compare(p.revision, q.revision), cmp.Compare(p.index, q.index))
-		if oldest {
-			return c
+// scan returns the first limit deliveries to an endpoint that match, from a place
+// on, newest event first, or oldest first.
+func (d *Dispatcher) scan(ctx context.Context, e *endpoint, f store.DeliveryFilter, limit int, matches func(*adminv1.WebhookDelivery) bool) (found []*store.Delivery, err error) {
+	for f.Limit = maxPageSize + 1; len(found) < limit; {
+		read, err := e.state.Deliveries(ctx, e.Name, f)
+		if err != nil {
+			return nil, err
 		}
-		return -c
-	}
-	found := make(map[string]*store.Delivery) // one that changes during the pass comes twice: the last counts
-	first := func() []*store.Delivery {
-		all := slices.SortedFunc(maps.Values(found), order)
-		return all[:min(len(all), limit)]
-	}
-	err := e.state.Deliveries(ctx, e.Name, func(stored *store.Delivery) error {
-		delete(found, stored.Record.GetId())
-		if !matches(placeOf(stored.Record), stored.Record.GetDelivery()) {
-			return nil
-		}
-		if found[stored.Record.GetId()] = stored; len(found) >= 4*limit {
-			kept := first()
-			clear(found)
-			for _, stored := range kept {
-				found[stored.Record.GetId()] = stored
+		for _, stored := range read {
+			if len(found) < limit && matches(stored.Record.GetDelivery()) {
+				found = append(found, stored)
 			}
+			at := placeOf(stored.Record)
+			f.Sequence, f.Kind = at.revision, at.index
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		if len(read) < f.Limit {
+			break
+		}
 	}
-	return first(), nil
+	return found, nil
 }
 
 // pageToken is where a page ended. It holds for one filter.

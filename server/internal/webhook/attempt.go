@@ -153,7 +153,7 @@ func askAgain(rec *storev1.WebhookDeliveryRecord, now time.Time) *storev1.Webhoo
 func (w *worker) conclude(ctx context.Context, r result, next *storev1.WebhookDeliveryRecord) result {
 	revision := r.d.revision
 	for troubled := false; ; {
-		stored, err := w.e.state.PutDelivery(ctx, next, revision)
+		stored, err := w.e.put(ctx, next, revision)
 		if errors.Is(err, store.ErrConflict) {
 			now, readErr := w.e.state.Delivery(ctx, next.GetEndpoint(), next.GetId())
 			switch {

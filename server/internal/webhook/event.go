@@ -4,6 +4,7 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -133,6 +134,11 @@ func encode(ev *classrecv1.WebhookEvent) ([]byte, error) {
 // placeOf orders events: by revision, and within a change as in [Types].
 func placeOf(rec *storev1.WebhookDeliveryRecord) place {
 	return place{revision: rec.GetRevision(), index: slices.Index(Types(), rec.GetDelivery().GetType())}
+}
+
+// put stores a delivery: see [store.Webhooks.PutDelivery].
+func (e *endpoint) put(ctx context.Context, rec *storev1.WebhookDeliveryRecord, revision uint64) (*store.Delivery, error) {
+	return e.state.PutDelivery(ctx, rec, placeOf(rec).index, revision)
 }
 
 type place struct {

@@ -243,7 +243,14 @@ func newClass(s *store.Store, room, id string) *class {
 func (c *class) append(ctx context.Context) (*store.Entry, error) {
 	c.rec.Recording.UpdateTime = timestamppb.Now()
 	for {
-		e, err := c.s.Append(ctx, c.rec, c.s.RoomRevision(tenant, c.rec.GetRecording().GetRoom()))
+		revision := uint64(0)
+		switch e, err := c.s.Get(ctx, tenant, c.rec.GetRecording().GetRoom(), c.rec.GetId()); {
+		case err == nil:
+			revision = e.Revision
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+		e, err := c.s.Append(ctx, c.rec, revision)
 		if !errors.Is(err, store.ErrConflict) {
 			return e, err
 		}

@@ -148,7 +148,7 @@ func eventOf(rec *storev1.WebhookDeliveryRecord) event {
 func (r *reader) create(ctx context.Context, rec *storev1.WebhookDeliveryRecord) *store.Delivery {
 	revision := uint64(0)
 	for troubled := false; ctx.Err() == nil; {
-		stored, err := r.e.state.PutDelivery(ctx, rec, revision)
+		stored, err := r.e.put(ctx, rec, revision)
 		if errors.Is(err, store.ErrConflict) {
 			stored, err = r.e.state.Delivery(ctx, rec.GetEndpoint(), rec.GetId())
 			if err == nil && eventOf(stored.Record) != eventOf(rec) {

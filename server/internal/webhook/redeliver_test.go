@@ -150,7 +150,7 @@ func TestReusedRevision(t *testing.T) {
 	s := storetest.New(t)
 	r := newReceiver(t, nil)
 	d := open(t, s, quick(endpointOf(t, "a", r.URL)))
-	w, err := s.Webhooks(t.Context(), tenant)
+	w, err := s.Webhooks(tenant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestReusedRevision(t *testing.T) {
 		_, err := w.PutDelivery(t.Context(), &storev1.WebhookDeliveryRecord{
 			Tenant: tenant, Endpoint: "a", Id: id, Revision: revision, RecordingId: "lost",
 			Delivery: &adminv1.WebhookDelivery{Name: "endpoints/a/deliveries/" + id, Type: typ, State: state, EventTime: timestamppb.Now()},
-		}, 0)
+		}, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,6 @@ type Dispatcher struct {
 	log       *slog.Logger
 	store     *store.Store
 	endpoints []*endpoint
-	scans     chan struct{} // semaphore: passes over all deliveries of an endpoint
 }
 
 // endpoint is one receiver, as configured, and what is counted of it.
@@ -68,14 +67,14 @@ type endpoint struct {
 // secret; [store.ErrUnavailable].
 func Open(ctx context.Context, st *store.Store, cfg Config) (*Dispatcher, error) {
 	cfg = cfg.withDefaults()
-	d := &Dispatcher{cfg: cfg, log: cfg.Logger, store: st, scans: make(chan struct{}, maxScans)}
+	d := &Dispatcher{cfg: cfg, log: cfg.Logger, store: st}
 	if err := d.addEndpoints(); err != nil {
 		return nil, err
 	}
 	states := make(map[string]*store.Webhooks) // by tenant
 	for _, e := range d.endpoints {
 		if states[e.Tenant] == nil {
-			state, err := st.Webhooks(ctx, e.Tenant)
+			state, err := st.Webhooks(e.Tenant)
 			if err != nil {
 				return nil, err
 			}

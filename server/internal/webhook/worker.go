@@ -217,27 +217,41 @@ func (w *worker) takeStock(ctx context.Context) (*reader, error) {
 
 // follow tells the loop what is stored of the deliveries, and each change.
 func (w *worker) follow(ctx context.Context) {
-	began := false
-	for {
-		err := w.e.state.Follow(ctx, w.e.Name, func(d *store.Delivery) error {
-			select {
-			case w.changes <- d:
-				began = began || d == nil
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
+	began, revision := false, uint64(0)
+	for ctx.Err() == nil {
+		changed := w.e.state.Changed()
+		found, err := w.e.state.ChangedSince(ctx, w.e.Name, revision, maxPageSize)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case !began: // the work cannot begin without
+		case err != nil && !began: // the work cannot begin without
 			w.failures <- err
 			return
+		case err != nil:
+			w.log.Warn("webhooks: the deliveries cannot be followed; trying again", "error", err)
+			pause(ctx, storeWait)
+			continue
 		}
-		w.log.Warn("webhooks: the deliveries cannot be followed; trying again", "error", err)
-		if !pause(ctx, storeWait) {
-			return
+		if len(found) < maxPageSize && !began {
+			began = true
+			found = append(found, nil)
+		}
+		for _, d := range found {
+			select {
+			case w.changes <- d:
+			case <-ctx.Done():
+				return
+			}
+			if d != nil {
+				revision = d.Revision
+			}
+		}
+		if len(found) >= maxPageSize {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
 		}
 	}
 }

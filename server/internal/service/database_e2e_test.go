@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build e2e
+
 package service_test
 
 import (
@@ -22,24 +24,23 @@ import (
 	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
 )
 
-// newWithLink is a server whose log is one NATS server, behind a link that can be
-// cut.
-func newWithLink(t *testing.T, changes ...func(*server.Config)) (*apitest.Server, *storetest.Client) {
+// newWithLink is a server on a PostgreSQL, behind a link that can be cut.
+func newWithLink(t *testing.T, changes ...func(*server.Config)) (*apitest.Server, *storetest.Link) {
 	t.Helper()
-	log := storetest.NewCluster(t, 1).Client(t)
+	log := storetest.NewPostgres(t).Link(t)
 	sealKey := filepath.Join(t.TempDir(), "seal.key")
 	if err := os.WriteFile(sealKey, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return apitest.New(t, append(changes, func(c *server.Config) {
-		c.NATS, c.NATSReplicas, c.SealKeyFile = log.URLs(), 1, sealKey
+		c.Database, c.SealKeyFile = log.URL(), sealKey
 	})...), log
 }
 
-// While the log answers nothing, calls that need it fail soon and say when to
+// While the database answers nothing, calls that need it fail soon and say when to
 // come back, nothing is acknowledged, and the media of a class that is on goes
 // on being written; when it answers again, all goes on.
-func TestLogAnswersNothing(t *testing.T) {
+func TestDatabaseAnswersNothing(t *testing.T) {
 	t.Parallel()
 	platform := roomservertest.New(t, roomservertest.Plain())
 	s, log := newWithLink(t, apitest.Platform(t, platform.URL), func(c *server.Config) {
@@ -103,10 +104,10 @@ func TestLogAnswersNothing(t *testing.T) {
 	}
 }
 
-// While the log is away, more happens in a room than can be stored: classes begin
+// While the database is away, more happens in a room than can be stored: classes begin
 // and end, and much else that is none of our concern. Who wants to watch is told
-// to try again, and all of it is stored when the log is back.
-func TestLogAnswersNothing_RoomGoesOn(t *testing.T) {
+// to try again, and all of it is stored when the database is back.
+func TestDatabaseAnswersNothing_RoomGoesOn(t *testing.T) {
 	t.Parallel()
 	platform := talkcloudtest.NewPlain(t)
 	s, log := newWithLink(t, apitest.Platform(t, platform.Config().BaseURL))
@@ -147,9 +148,9 @@ func TestLogAnswersNothing_RoomGoesOn(t *testing.T) {
 	}
 }
 
-// Nobody can store what becomes of a start when the log goes: the caller is told
+// Nobody can store what becomes of a start when the database goes: the caller is told
 // to try again, and does not wait for ever.
-func TestLogAnswersNothing_WhileStarting(t *testing.T) {
+func TestDatabaseAnswersNothing_WhileStarting(t *testing.T) {
 	t.Parallel()
 	platform := talkcloudtest.NewPlain(t)
 	published := make(chan struct{}, 16)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build e2e
+
 package webhook_test
 
 import (
@@ -20,20 +22,20 @@ import (
 // another goes on. Everything comes, in order, and any replica can be asked.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	cluster := storetest.NewCluster(t, 1)
+	postgres := storetest.NewPostgres(t)
 	var status atomic.Int32
 	status.Store(http.StatusOK)
 	r := newReceiver(t, gate(&status))
 	type replica struct {
 		*store.Store
-		link *storetest.Client
+		link *storetest.Link
 		d    *webhook.Dispatcher
 		stop func()
 	}
 	var replicas []*replica
 	for range 3 {
-		link := cluster.Client(t)
-		s := storetest.OpenConfig(t, store.Config{NATSURL: link.URLs(), Replicas: 1, LeaseTTL: time.Second, AckTimeout: 2 * time.Second})
+		link := postgres.Link(t)
+		s := storetest.OpenConfig(t, store.Config{URL: link.URL(), LeaseTTL: time.Second, Timeout: 2 * time.Second})
 		d := open(t, s, quick(endpointOf(t, "a", r.URL)))
 		replicas = append(replicas, &replica{s, link, d, run(t, d)})
 	}
@@ -114,13 +116,13 @@ func TestReplicas(t *testing.T) {
 	t.Logf("%d requests, %d came twice", len(r.requests()), r.twice)
 }
 
-// A log that goes away and comes back ends nothing: what is in it is sent, and
+// A database that goes away and comes back ends nothing: what is in it is sent, and
 // what is asked for again too.
-func TestLogAway(t *testing.T) {
+func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
-	cluster := storetest.NewCluster(t, 1)
+	postgres := storetest.NewPostgres(t)
 	r := newReceiver(t, nil)
-	s := storetest.OpenConfig(t, store.Config{NATSURL: cluster.URLs(), Replicas: 1, LeaseTTL: time.Second, AckTimeout: time.Second})
+	s := storetest.OpenConfig(t, store.Config{URL: postgres.URL(), LeaseTTL: time.Second, Timeout: time.Second})
 	d := open(t, s, quick(endpointOf(t, "a", r.URL)))
 	run(t, d)
 	n := len(eventsOfLife())
@@ -134,11 +136,11 @@ func TestLogAway(t *testing.T) {
 			})
 		}
 		r.waitTaken(t, (life+1)*n)
-		cluster.Kill(0)
+		postgres.Kill()
 		if _, err := d.Endpoints(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("without the log: %v", err)
 		}
-		cluster.Start(0)
+		postgres.Start()
 	}
 	checkLives(t, r.waitTaken(t, 3*n), 3)
 	var name string

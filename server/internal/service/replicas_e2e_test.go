@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build e2e
+
 package service_test
 
 import (
@@ -23,16 +25,16 @@ import (
 // leaseTTL is how long the replicas of these tests may be silent.
 const leaseTTL = 2 * time.Second
 
-// replicas is three servers on one platform and a NATS cluster of three.
+// replicas is three servers on one platform and one PostgreSQL, which a standby
+// follows.
 type replicas struct {
-	nats     *storetest.Cluster
+	primary  *storetest.Postgres
 	platform *apitest.Server
-	links    []*storetest.Client // each replica's own way to NATS
+	links    []*storetest.Link // each replica's own way to the database
 	all      []*apitest.Server
 }
 
-// One after another: a cluster that writes to the disk at every turn is work
-// for a whole machine.
+// One after another: each is work for a whole machine.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -43,7 +45,7 @@ func TestReplicas(t *testing.T) {
 		{"Watchers elsewhere", replicasWatchersElsewhere},
 		{"Same request id", replicasSameRequestID},
 		{"Cut off", replicasCutOff},
-		{"Without NATS", replicasWithoutNATS},
+		{"A standby is promoted", replicasPromoted},
 	} {
 		t.Run(tc.name, tc.test)
 	}
@@ -51,17 +53,15 @@ func TestReplicas(t *testing.T) {
 
 func newReplicas(t *testing.T) *replicas {
 	t.Helper()
-	r := &replicas{nats: storetest.NewCluster(t, 3), platform: apitest.PlatformOnly(t)}
+	r := &replicas{primary: storetest.NewPostgres(t), platform: apitest.PlatformOnly(t)}
 	for range 3 {
-		link := r.nats.Client(t)
+		link := r.primary.Link(t)
 		r.links = append(r.links, link)
-		r.all = append(r.all, apitest.New(t, apitest.Replica(t, r.platform, link.URLs(), leaseTTL)))
+		r.all = append(r.all, apitest.New(t, apitest.Replica(t, r.platform, link.URL(), leaseTTL)))
 	}
-	// A new cluster may still be choosing who leads, and callers are told to try
-	// again. A watcher needs all that there is: the log, and a lease of the room.
 	for i, s := range r.all {
 		watch := apitest.Call{Name: apitest.Watch, Request: fmt.Sprintf(`{"room":"first-%d"}`, i)}
-		roomservertest.Poll(t, "a new cluster to be there", func() bool {
+		roomservertest.Poll(t, "the replicas to be there", func() bool {
 			return s.Call(t, apitest.GRPC, watch).Code == codes.OK
 		})
 	}
@@ -73,8 +73,7 @@ func (r *replicas) join(t *testing.T, room, user string) *apitest.Participant {
 	return apitest.JoinAt(t, r.platform.RoomURL(), room, user)
 }
 
-// persist is Call until the answer is not UNAVAILABLE: what a caller does with that, which a cluster of NATS answers
-// now and then, on a machine that is busy.
+// persist is Call until the answer is not UNAVAILABLE: what a caller does with that.
 func persist(t *testing.T, s *apitest.Server, way apitest.Transport, call apitest.Call) apitest.Outcome {
 	t.Helper()
 	var out apitest.Outcome
@@ -259,7 +258,7 @@ func replicasSameRequestID(t *testing.T) {
 	}
 }
 
-// The replica that works a room is cut off from NATS: another one takes over,
+// The replica that works a room is cut off from the database: another one takes over,
 // in time, and sees what has happened since; the first one leaves the room.
 func replicasCutOff(t *testing.T) {
 	r := newReplicas(t)
@@ -306,26 +305,22 @@ func replicasCutOff(t *testing.T) {
 	}
 }
 
-// One NATS server of three may go and callers go on; with two gone,
-// calls are UNAVAILABLE, and all goes on when they are back.
-func replicasWithoutNATS(t *testing.T) {
-	r := newReplicas(t)
+// The primary is killed, and a standby that has got all (synchronous
+// replication) is promoted: calls are UNAVAILABLE until then, nothing that was
+// acknowledged is lost, and all goes on.
+func replicasPromoted(t *testing.T) {
+	primary := storetest.NewPostgres(t)
+	standby := primary.Standby()
+	primary.SQL("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	primary.SQL("SELECT pg_reload_conf()")
+	r := &replicas{platform: apitest.PlatformOnly(t)}
+	for range 3 {
+		r.all = append(r.all, apitest.New(t, apitest.Replica(t, r.platform, storetest.URLOf(primary, standby), leaseTTL)))
+	}
 	teacher := r.join(t, "42", "teacher")
 	rec := start(t, r.all[0], "42", 1)
-	r.nats.Stop(0)
-	refused := 0
-	for i, s := range r.all {
-		room := fmt.Sprintf("other-%d", i)
-		request := apitest.Call{Name: apitest.Start, Request: `{"room":"` + room + `","request_id":"` + room + `"}`}
-		if s.Call(t, apitest.GRPC, request).Code != codes.OK {
-			refused++
-			retry(t, s, request)
-		}
-	}
-	if refused > 1 { // one may be by chance: the machine is busy
-		t.Errorf("with one of three NATS servers gone, %d of 3 starts were refused at first", refused)
-	}
-	r.nats.Stop(1)
+	w, _ := r.all[2].AwaitWatch(t, apitest.GRPC, "-")
+	primary.Kill()
 	roomservertest.Poll(t, "calls to be refused", func() bool {
 		out := r.all[2].Call(t, apitest.GRPC, apitest.Call{Name: apitest.Get, Request: `{"name":"` + rec.GetName() + `"}`})
 		if out.Code == codes.Unavailable && out.RetryAfter == 0 {
@@ -333,19 +328,21 @@ func replicasWithoutNATS(t *testing.T) {
 		}
 		return out.Code == codes.Unavailable
 	})
+	begun := time.Now()
 	out := r.all[1].Call(t, apitest.REST, apitest.Call{Name: apitest.Start, Request: `{"room":"43","request_id":"late"}`})
-	if out.Code != codes.Unavailable || out.RetryAfter == 0 {
-		t.Errorf("without NATS, a start is answered %+v", out)
+	if out.Code != codes.Unavailable || out.RetryAfter == 0 || time.Since(begun) > 8*time.Second {
+		t.Errorf("without the database, a start is answered %+v after %v", out, time.Since(begun))
 	}
 	teacher.End(t) // and nobody can write it down
-	r.nats.Start(0)
-	r.nats.Start(1)
-	roomservertest.Poll(t, "the end to be seen", func() bool {
-		out := r.all[2].Call(t, apitest.GRPC, apitest.Call{Name: apitest.Get, Request: `{"name":"` + rec.GetName() + `"}`})
-		return out.Code == codes.OK && out.Recording(t).GetState() >= stateProcessing
-	})
-	retry(t, r.all[1], apitest.Call{Name: apitest.Start, Request: `{"room":"43","request_id":"late"}`})
-	for i, s := range r.all {
-		retry(t, s, apitest.Call{Name: apitest.Stop, Request: fmt.Sprintf(`{"room":"other-%d"}`, (i+1)%3)})
+	standby.Promote()
+	promoted := time.Now()
+	if ev := w.Events(t, 1)[0]; ev.GetRecording().GetName() != rec.GetName() || ev.GetAction() != classrecv1.ClassBeginAction_CLASS_BEGIN_ACTION_REMOVE {
+		t.Errorf("the watcher that stayed has %v", ev)
 	}
+	t.Logf("the end is told %v after the promotion", time.Since(promoted).Round(10*time.Millisecond))
+	if got := retry(t, r.all[0], apitest.Call{Name: apitest.Get, Request: `{"name":"` + rec.GetName() + `"}`}); got.GetState() < stateProcessing {
+		t.Errorf("it is %v", got)
+	}
+	retry(t, r.all[1], apitest.Call{Name: apitest.Start, Request: `{"room":"43","request_id":"late"}`})
+	retry(t, r.all[0], apitest.Call{Name: apitest.Stop, Request: `{"room":"43"}`})
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build e2e
+
 package recording_test
 
 import (
@@ -15,13 +17,13 @@ import (
 	"github.com/classrec/classrec/server/internal/talkcloud/talkcloudtest"
 )
 
-// What has been seen in a room is stored, also when the work is to end before the log has taken it.
+// What has been seen in a room is stored, also when the work is to end before the database has taken it.
 func TestRun_StoresWhatItHasSeen(t *testing.T) {
 	t.Parallel()
 	const classes = 20
 	platform := talkcloudtest.NewPlain(t)
-	client, log := platform.NewClient(t, nil), storetest.NewCluster(t, 1).Client(t)
-	st := storetest.OpenConfig(t, store.Config{NATSURL: log.URLs(), Replicas: 1})
+	client, log := platform.NewClient(t, nil), storetest.NewPostgres(t).Link(t)
+	st := storetest.OpenConfig(t, store.Config{URL: log.URL()})
 	cfg := config()
 	cfg.Grace = patience
 	s := newLife(t, st, client, cfg)

@@ -6,52 +6,34 @@ import (
 	"context"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 )
 
-// Client is one client's own way to the servers of a cluster, which can be cut.
-type Client struct{ links []*link }
+// Link is one client's own way to a database, which can be cut.
+type Link struct {
+	link *link
+	url  string
+}
 
-// Client returns a way to all servers of the cluster. It ends with the test.
-func (c *Cluster) Client(tb testing.TB) *Client {
+// Link returns a way to the database. It ends with the test.
+func (p *Postgres) Link(tb testing.TB) *Link {
 	tb.Helper()
-	cl := &Client{links: make([]*link, len(c.nodes))}
-	for i, n := range c.nodes {
-		cl.links[i] = newLink(tb)
-		if n.server != nil {
-			cl.links[i].lead(n.server.Addr())
-		}
-	}
-	c.clients = append(c.clients, cl)
-	return cl
+	l := newLink(tb)
+	l.lead(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p.port})
+	return &Link{link: l, url: "postgres://classrec@" + l.address() + "/postgres?sslmode=disable"}
 }
 
-// URLs is the address of the cluster for this client.
-func (cl *Client) URLs() string {
-	urls := make([]string, len(cl.links))
-	for i, l := range cl.links {
-		urls[i] = "nats://" + l.address()
-	}
-	return strings.Join(urls, ",")
-}
+// URL is the database's, over the link.
+func (l *Link) URL() string { return l.url }
 
-// Cut makes the network swallow all that the client and the servers send each
+// Cut makes the network swallow all that the client and the server send each
 // other: connections stay, and nothing comes over them.
-func (cl *Client) Cut() {
-	for _, l := range cl.links {
-		l.setCut(true)
-	}
-}
+func (l *Link) Cut() { l.link.setCut(true) }
 
 // Heal ends a cut. The connections of before, which lack what was swallowed,
 // break.
-func (cl *Client) Heal() {
-	for _, l := range cl.links {
-		l.setCut(false)
-	}
-}
+func (l *Link) Heal() { l.link.setCut(false) }
 
 // link is a TCP proxy, on a port of its own for as long as the test lasts.
 type link struct {
