@@ -212,7 +212,7 @@ func (p *oddPlatform) check(t *testing.T, s *life, st *store.Store, roomID strin
 	for _, c := range classesOf(p.History(talkcloud.RoomID(roomID))) {
 		want = append(want, c.begin)
 	}
-	all, _, _ := st.List("default", store.Filter{Room: roomID}, store.Cursor{}, 1000)
+	all, _, _, _ := st.List(context.Background(), "default", store.Filter{Room: roomID}, store.Cursor{}, 1000)
 	for _, e := range all {
 		r := e.Record.GetRecording()
 		got = append(got, r.GetRecordTime().GetSeconds())
