@@ -35,3 +35,10 @@ func Spoil(ctx context.Context, s *Store, ids ...string) error {
 	})
 	return err
 }
+
+// Fanned returns the sequence up to which watchers have been told.
+func Fanned(s *Store) uint64 {
+	s.fanout.mu.Lock()
+	defer s.fanout.mu.Unlock()
+	return s.fanout.last
+}

@@ -222,6 +222,7 @@ func testRetention_OvertakesReplay(t *testing.T, open opener) {
 	for range entries {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
+	settle(t, s)
 	w := mustWatch(t, s, store.WatchFilter{Tenant: tenant, Room: "room"}, 0)
 	if got := mustReceive(t, w); got != 1 {
 		t.Fatalf("first is %d", got)

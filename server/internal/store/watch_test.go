@@ -44,6 +44,13 @@ func mustReceive(t testing.TB, w *store.Watcher) uint64 {
 	return 0
 }
 
+// settle waits until what was appended has gone by the watchers: those that begin
+// later read it from the database.
+func settle(t testing.TB, s *store.Store) {
+	t.Helper()
+	waitFor(t, func() bool { return store.Fanned(s) == s.LastSequence() })
+}
+
 // A few watchers of everything and of one room are closed and resumed, or run
 // over, again and again while entries come; each sees each entry once.
 func TestWatch_ResumesWithoutLossOrRepeat(t *testing.T) {
@@ -154,6 +161,7 @@ func testWatch_TellsWhenItHasCaughtUp(t *testing.T, open opener) {
 	for range 20 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
+	settle(t, s)
 	w := mustWatch(t, s, everything, 5)
 	for i := uint64(6); i <= 20; i++ {
 		if got := mustReceive(t, w); got != i {
@@ -327,6 +335,7 @@ func testWatch_ClosedWhileItReadsTheLog(t *testing.T, open opener) {
 	for range 10 {
 		mustAppend(t, s, newRecord("room", "id", available))
 	}
+	settle(t, s)
 	closed := mustWatch(t, s, everything, 0)
 	left := mustWatch(t, s, everything, 0)
 	if mustReceive(t, closed) != 1 {
@@ -360,6 +369,7 @@ func testWatch_TooOldAndAhead(t *testing.T, open opener) {
 	if _, err := s.Watch(t.Context(), everything, 3); !errors.As(err, &old) || old.Oldest != 5 {
 		t.Fatalf("watch after 3: %v", err)
 	}
+	settle(t, s)
 	w := mustWatch(t, s, everything, old.Oldest-1)
 	for i := uint64(5); i <= 10; i++ {
 		if got := mustReceive(t, w); got != i {
@@ -396,6 +406,7 @@ func testWatch_ReadsALongLog(t *testing.T, open opener) {
 		}
 		wg.Wait()
 	}
+	settle(t, s)
 	all := mustWatch(t, s, everything, 0)
 	long := mustWatch(t, s, store.WatchFilter{Tenant: tenant, Room: "long"}, 0)
 	for i := uint64(1); i <= n; i++ {
