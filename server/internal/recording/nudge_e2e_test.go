@@ -18,15 +18,20 @@ func TestNudge_AnotherReplica(t *testing.T) {
 	t.Parallel()
 	postgres := storetest.NewPostgres(t)
 	platform := newLister(t)
-	replica := func() *life {
+	replica := func() (*life, *store.Store) {
 		cfg := config()
 		seldom(&cfg)
 		cfg.RichRecordList, cfg.NudgeEvery = false, time.Hour
 		st := storetest.OpenConfig(t, store.Config{URL: postgres.URL()})
-		return newLife(t, st, platform.NewClient(t, nil), cfg)
+		return newLife(t, st, platform.NewClient(t, nil), cfg), st
 	}
-	a, b := replica(), replica()
+	a, _ := replica()
+	b, shared := replica()
 	record(t, a)
+	roomservertest.Poll(t, "the other replica to know who works the room", func() bool {
+		_, alive := shared.Holder("default", "42")
+		return alive
+	})
 	roomservertest.Poll(t, "the first look", func() bool { return platform.asked.Load() > 0 })
 	looks := platform.asked.Load()
 	for range 1000 {

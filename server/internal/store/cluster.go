@@ -128,7 +128,9 @@ func (c *cluster) poll() {
 		if err == nil && troubled {
 			c.log.Info("the database can be read again")
 		}
-		troubled = err != nil
+		if troubled = err != nil; troubled && c.lifetime.Err() == nil {
+			c.fail(err) // until the next change, or beat, is stored
+		}
 		c.deliveries.ring()
 		select {
 		case <-rung:
@@ -301,6 +303,7 @@ func (c *cluster) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.failed.Store(nil)
 	if n == 0 {
 		c.presence.mu.Lock()
 		known := c.presence.superseded
