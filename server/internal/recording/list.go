@@ -103,22 +103,32 @@ func (s *Service) List(ctx context.Context, req *classrecv1.ListRecordingsReques
 		filter.RecordTime = t.GetSeconds()
 	}
 	entries, _, more := s.store.List(s.cfg.Tenant, filter, at.Store, size)
-	// A page that would be the last but for what is older is not left without an answer to that.
-	for range maxOlderLooks {
-		if more || len(entries) > size || foreign.older == 0 || len(foreign.found) > 0 || foreign.missing != nil {
-			break
-		}
-		odd := foreign.odd
-		if foreign, err = s.foreignInTime(ctx, req, &foreignKey{Time: foreign.older}, size); err != nil {
+	if !more && len(entries) <= size {
+		further, err := s.older(ctx, req, foreign, size)
+		if err != nil {
 			return nil, public(err)
 		}
-		foreign.odd = cmp.Or(odd, foreign.odd)
+		foreign = further
 	}
 	return s.page(req, at, entries, more, foreign, size), nil
 }
 
 // maxOlderLooks bounds how often one page asks the platform for what is older. Each time the window grows.
 const maxOlderLooks = 8
+
+// older looks on, from where part ended, for what only the platform knows, so that a page that has nothing after it says
+// so. err is that of ctx.
+func (s *Service) older(ctx context.Context, req *classrecv1.ListRecordingsRequest, part platformPart, size int) (platformPart, error) {
+	for looks := 0; looks < maxOlderLooks && part.undecided(); looks++ {
+		next, err := s.foreignInTime(ctx, req, &foreignKey{Time: part.older}, size)
+		if err != nil {
+			return platformPart{}, err
+		}
+		next.odd = cmp.Or(part.odd, next.odd)
+		part = next
+	}
+	return part, nil
+}
 
 // maxPageBytes bounds a page: clients of gRPC take 4 MiB by default.
 const maxPageBytes = 3 << 20
@@ -169,6 +179,11 @@ type platformPart struct {
 	older   int64 // there may be more that began before this time, in Unix seconds; 0: not
 	missing error // why the platform says nothing
 	odd     error // what of its answer is not understood
+}
+
+// undecided reports whether nothing was found so far, and there may be something.
+func (p platformPart) undecided() bool {
+	return p.older > 0 && len(p.found) == 0 && p.missing == nil
 }
 
 // foreignInTime is foreign within [Config.ListTimeout]. Whatever the platform
