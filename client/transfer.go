@@ -164,7 +164,7 @@ func (t *transfer) expect(total int64) error {
 func (t *transfer) check(total int64) error {
 	switch {
 	case t.part.size == 0 && t.file.size == 0:
-		return again(errEmpty) // whoever knows the size of nothing does not know that this is all
+		return again(errEmpty) // the size is unknown, so an empty file cannot be told from a cut one
 	case total == 0 && t.part.size < t.file.size:
 		return again(io.ErrUnexpectedEOF)
 	case t.file.size > 0 && t.part.size != t.file.size && t.part.size >= total:

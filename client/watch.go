@@ -89,7 +89,7 @@ func (c *Client) Watch(ctx context.Context, req *classrecv1.WatchClassBeginReque
 }
 
 // maxExpired is how many calls in a row are made with a credential that has
-// expired: whoever renews it may be a little late.
+// expired: its renewal may be a little late.
 const maxExpired = 10
 
 // mayResume says whether a watch that ended so may be asked for again.

@@ -137,7 +137,7 @@ func OfRequest(r *http.Request) Credentials {
 }
 
 // RequestOrigin is the scheme, host and port under which a request came, as https://class.example: behind a proxy what that
-// says in X-Forwarded-Proto and X-Forwarded-Host, and else the header Host. Whoever asks can write what it likes there.
+// says in X-Forwarded-Proto and X-Forwarded-Host, and else the header Host. The caller can forge both.
 func RequestOrigin(r *http.Request) string {
 	first := func(header string) string {
 		text, _, _ := strings.Cut(r.Header.Get(header), ",")
